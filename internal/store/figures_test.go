@@ -416,8 +416,10 @@ SELECT gen_random_uuid(), '2020-01-31T23:59:59Z', 'change', 'itp', 2, 'p' || n, 
 	f.everything(func() {})
 	f.seal()
 	f.fold()
+	f.do("INSERT INTO figures_late VALUES ((SELECT generation FROM figures_state WHERE active), '2019-12-15', gen_random_uuid(), 'itp')")
 	kept := f.stored()
 	require.Contains(t, kept, `2020-01-31 23:00:00+00 itp 2 {"changes":20,"silent.no-change":20}`)
+	f.do("INSERT INTO figures_late VALUES ((SELECT generation FROM figures_state WHERE active), '2020-01-31 23:59:59+00', gen_random_uuid(), 'itp')")
 	f.do("SET session_replication_role = replica")
 	f.do("DROP TABLE entry_202001")
 	f.do("INSERT INTO history_dropped (partition, first, last, entries) VALUES ('entry_202001', 0, 19, 20)")
@@ -425,7 +427,7 @@ SELECT gen_random_uuid(), '2020-01-31T23:59:59Z', 'change', 'itp', 2, 'p' || n, 
 	out := f.rebuild()
 	require.Zero(t, out.Differ, out.First)
 	require.Equal(t, []string{"2019-12", "2020-01"}, out.Kept)
-	require.Equal(t, kept, f.stored())
+	require.Equal(t, kept, f.stored(), "and of late first attempts those of the month that stayed")
 }
 
 // TestAnAttemptInTheEntryOfItsChangeIsFoldedLikeOneOfItsOwn: sums, and what status queries say, in any cut of the log.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/timing"
 )
@@ -92,6 +93,50 @@ func TestAFirstAttemptThatWasClaimedInTimeAndLeftLateIsListed(t *testing.T) {
 	require.Equal(t, want, listed(), "they are made again from the log")
 	p.Client = "other"
 	require.Empty(t, listed())
+}
+
+// TestLateFirstAttemptsGoWithTheirMonth: of a removed month they were counted and could not be listed.
+func TestLateFirstAttemptsGoWithTheirMonth(t *testing.T) {
+	b := newBench(t)
+	for _, month := range []string{"2009-12", "2010-01", "2010-02"} {
+		from, err := time.Parse("2006-01", month)
+		require.NoError(t, err)
+		b.do(fmt.Sprintf("CREATE TABLE entry_%s PARTITION OF entry FOR VALUES FROM ('%s') TO ('%s')", from.Format("200601"), from.Format(time.RFC3339), from.AddDate(0, 1, 0).Format(time.RFC3339)))
+	}
+	for client, c := range map[string]struct {
+		announced, attempt, ended string
+		stays                     bool
+	}{
+		"inside":                {"2010-01-15 00:00:00", "2010-01-15 00:00:01", "2010-01-15 00:00:03", false},
+		"lost its result":       {"2009-12-31 23:59:57", "2009-12-31 23:59:58", "2010-01-01 00:00:01", false},
+		"lost its change":       {"2010-01-31 23:59:59", "2010-02-01 00:00:00", "2010-02-01 00:00:02", false},
+		"ended before":          {"2009-12-31 23:59:55", "2009-12-31 23:59:56", "2009-12-31 23:59:59", true},
+		"happened later":        {"2010-02-01 00:00:00", "2010-02-01 00:00:01", "2010-02-01 00:00:03", true},
+		"was long ended":        {"2009-12-01 00:00:00", "2009-12-01 00:00:01", "2009-12-01 00:00:03", true},
+		"happened much later":   {"2010-02-20 00:00:00", "2010-02-20 00:00:01", "2010-02-20 00:00:03", true},
+		"all but its attempt's": {"2009-12-31 23:59:59", "2010-01-01 00:00:00", "2010-02-01 00:00:00", false},
+	} {
+		id := one[string](b, "SELECT gen_random_uuid()::text")
+		b.do("SET session_replication_role = replica")
+		for kind, at := range map[string]string{"change": c.announced, "attempt": c.attempt, "result": c.ended} {
+			b.do("INSERT INTO entry (id, at, kind, client_id, notification_id, number, facts) VALUES (gen_random_uuid(), $1::text::timestamptz, $2, $3, $4, CASE WHEN $2 <> 'change' THEN 1 END, '{}')", at+"+00", kind, client, id)
+		}
+		b.do("SET session_replication_role = origin")
+		b.do("INSERT INTO figures_late VALUES (1, $1::text::timestamptz, $2, $3)", c.attempt+"+00", id, fmt.Sprint(c.stays, ": ", client))
+	}
+	for name, client := range map[string]notice.ClientID{"december": "was long ended", "february": "happened much later"} {
+		_, _, err := b.log.PlaceHold(asAuditor(t), history.Hold{Name: name, Client: client, Reason: "court"})
+		require.NoError(t, err)
+	}
+	b.place("2015-01-01T00:00:00Z")
+	b.announce("entry_200912", "entry_201001", "entry_201002")
+	gone, err := b.log.DropHistory(t.Context(), 5)
+	require.NoError(t, err)
+	require.Equal(t, []string{"entry_201001"}, gone)
+	require.Equal(t, "true: ended before, true: happened later, true: happened much later, true: was long ended", one[string](b, "SELECT string_agg(client_id, ', ' ORDER BY client_id) FROM figures_late"))
+	by, err := b.log.LateByClient(t.Context(), timing.Period{From: time.Date(2010, 1, 1, 0, 0, 0, 0, time.UTC), To: time.Date(2010, 2, 1, 0, 0, 0, 0, time.UTC)}, 10)
+	require.NoError(t, err)
+	require.Empty(t, by)
 }
 
 func TestLateRetriesAreFoundNewestFirstWithTheirCause(t *testing.T) {

@@ -25,7 +25,7 @@ type RebuiltFigures struct {
 // are; the next one begins anew. progress is told the entries that are folded and all; nil: nobody is.
 //
 // Sums of a removed month cannot be made again, nor can those of a month that stayed while the one after it was removed:
-// these are taken over. The user that the URL names needs the rights of the application's role.
+// these are taken over. First attempts that only their results show to have started late are taken over of the months that stayed alone. The user that the URL names needs the rights of the application's role.
 func RebuildFigures(ctx context.Context, url string, progress func(folded, all int64)) (RebuiltFigures, error) {
 	conn, err := auditConn(ctx, url)
 	if err != nil {
@@ -175,7 +175,8 @@ SELECT $1, hour, client_id, kind, sums FROM figures_hour WHERE generation = $2 A
 			return err
 		}
 		if _, err := tx.Exec(ctx, `INSERT INTO figures_late (generation, at, notification_id, client_id)
-SELECT $1, at, notification_id, client_id FROM figures_late WHERE generation = $2 AND at >= $3 AND at < $4`, r.gen.number, used.number, kept.from, kept.to); err != nil {
+SELECT $1, at, notification_id, client_id FROM figures_late WHERE generation = $2 AND at >= $3 AND at < $4
+AND NOT EXISTS (SELECT FROM history_dropped WHERE partition = 'entry_' || to_char(at AT TIME ZONE 'UTC', 'YYYYMM'))`, r.gen.number, used.number, kept.from, kept.to); err != nil {
 			return err
 		}
 	}
