@@ -64,11 +64,14 @@ func (r *figuresReading) run(ctx context.Context) (err error) {
 	return r.contacts(ctx, tail)
 }
 
-// tail counts what is not folded.
+// tail counts what is not folded. It computes between statements, as a fold does (store.LongPauses).
 func (r *figuresReading) tail(ctx context.Context) (*figures.Totals, error) {
 	none := &figures.Totals{}
 	if r.out.Size == 0 || r.out.Size-r.gen.entries > tailMost {
 		return none, nil
+	}
+	if _, err := r.db.Exec(ctx, store.LongPauses); err != nil {
+		return none, err
 	}
 	s := stretchOfLog{}
 	upTo, err := placeBefore(ctx, r.db, r.out.Size)
