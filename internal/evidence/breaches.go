@@ -191,13 +191,13 @@ func (b breachText) summary(out io.Writer, name string, t *timing.TimingSummary)
 	fmt.Fprintf(out, "  %s:%s\n", w[16], states(t, b.lang))
 }
 
-// spread is a distribution in words; "–" of nothing. Percentiles are upper bounds, as on the pages; the maximum is exact.
+// spread is a distribution in words; "–" of nothing. Percentiles are upper bounds, as on the pages, and none is above the maximum, which is exact.
 func spread(s *timing.Spread, lang string) string {
 	if s.Count() == 0 {
 		return "–"
 	}
 	p, most := s.Percentiles(), map[string]string{"pt": "máximo", "en": "max"}[lang]
-	return fmt.Sprintf("p50 ≤ %s, p95 ≤ %s, p99 ≤ %s, %s %s", readable(p.P50, lang), readable(p.P95, lang), readable(p.P99, lang), most, timing.Readable(s.Max().Duration(), lang))
+	return fmt.Sprintf("p50 ≤ %s, p95 ≤ %s, p99 ≤ %s, %s %s", readable(p.P50, lang), readable(p.P95, lang), readable(p.P99, lang), most, readable(p.Max, lang))
 }
 
 // readable is a percentile for people; "–" of nothing.

@@ -33,20 +33,22 @@ func boundOf(bucket int) history.Micros {
 }
 
 // Spread is a distribution of durations in bounded memory. Pages and reports take their percentiles from it alone, so that the same
-// samples read the same everywhere, whether they were added one by one or by bucket. The zero value is empty.
+// samples read the same everywhere, whether they were added one by one or by bucket; in the first case the longest is known exactly, and no
+// percentile is above it. The zero value is empty.
 type Spread struct {
 	count   int64
 	within  int64          // samples that are known to be at most notice.FirstWithin
-	most    history.Micros // of those added one by one
+	singly  int64          // samples added one by one
+	most    history.Micros // the longest of them
 	buckets map[int]int64
 }
 
 // Add counts the delay of a first attempt.
 func (s *Spread) Add(d history.Micros) {
-	if s.count == 0 {
+	if s.singly == 0 {
 		s.most = d
 	}
-	s.most = max(s.most, d)
+	s.singly, s.most = s.singly+1, max(s.most, d)
 	if d.Duration() <= notice.FirstWithin {
 		s.within++
 	}
@@ -66,7 +68,8 @@ func (s *Spread) AddBucket(bucket int, n int64) {
 func (s *Spread) KeptBy(n int64) { s.within = n }
 
 // Percentiles of durations, in microseconds, as upper bounds: a value is at most 5 % above the true one and never below it. One of a
-// first attempt that was on time is never above 1.5 s. All but Count are nil when there is no sample.
+// first attempt that was on time is never above 1.5 s. Where all samples were added one by one, Max is exact, and none is above it. All but Count
+// are nil when there is no sample.
 type Percentiles struct {
 	Count int64           `json:"count"`
 	P50   *history.Micros `json:"p50Micros"`
@@ -83,12 +86,16 @@ func (s *Spread) Percentiles() Percentiles {
 	order := slices.Sorted(maps.Keys(s.buckets))
 	at := func(share float64) *history.Micros {
 		rank := int64(math.Ceil(float64(s.count) * share)) // counted from 1 at the shortest
-		v := boundOf(order[len(order)-1])
+		bucket := order[len(order)-1]
 		for left, i := rank, 0; i < len(order); i++ {
 			if left -= s.buckets[order[i]]; left <= 0 {
-				v = boundOf(order[i])
+				bucket = order[i]
 				break
 			}
+		}
+		v := boundOf(bucket)
+		if s.singly == s.count && (v > s.most || bucket == Buckets-1) { // the last bucket has no end
+			v = s.most
 		}
 		if limit := history.Micros(notice.FirstWithin.Microseconds()); v > limit && rank <= s.within {
 			v = limit
@@ -101,10 +108,7 @@ func (s *Spread) Percentiles() Percentiles {
 // Count is how many durations were added.
 func (s *Spread) Count() int64 { return s.count }
 
-// Max is the longest of those that were added one by one, exactly.
-func (s *Spread) Max() history.Micros { return s.most }
-
-// MarshalJSON writes count, percentiles and the exact maximum, in microseconds; 0 without a sample.
+// MarshalJSON writes Percentiles with 0 without a sample.
 func (s Spread) MarshalJSON() ([]byte, error) {
 	p := s.Percentiles()
 	read := func(v *history.Micros) history.Micros {
@@ -119,5 +123,5 @@ func (s Spread) MarshalJSON() ([]byte, error) {
 		P95   history.Micros `json:"p95Micros"`
 		P99   history.Micros `json:"p99Micros"`
 		Max   history.Micros `json:"maxMicros"`
-	}{s.count, read(p.P50), read(p.P95), read(p.P99), s.most})
+	}{s.count, read(p.P50), read(p.P95), read(p.P99), read(p.Max)})
 }
