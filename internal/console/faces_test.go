@@ -324,7 +324,10 @@ func TestTheFirstPageAndThatOfLateTimesTellTheSamePercentile(t *testing.T) {
 // TestAnActIsNamedInTheLanguageOfThePage: acts were words of the API alone.
 func TestAnActIsNamedInTheLanguageOfThePage(t *testing.T) {
 	text := both(t, answers{"GET /internal/v1/audit/entries": `{"entries":[{"seq":1,"at":"2026-11-28T14:04:41Z","kind":"admin","outcome":"export-requested","facts":{"actor":"ana","role":"auditor"}},
+		{"seq":3,"at":"2026-11-28T14:04:41Z","kind":"registration-refused","outcome":"origin","facts":{"actor":"as"}},{"seq":4,"at":"2026-11-28T14:04:41Z","kind":"hold","outcome":"lifted","facts":{"actor":"ana"}},
 		{"seq":2,"at":"2026-11-28T14:04:41Z","kind":"admin","outcome":"of-a-newer-version","facts":{"actor":"ana","role":"auditor"}}]}`}, "/access", "/access", nil)
+	require.Contains(t, text, `<td>registro recusado<br><span class="sub id">registration-refused origin</span></td>`)
+	require.Contains(t, text, `<td>encerrou uma retenção<br><span class="sub id">hold lifted</span></td>`)
 	require.Contains(t, text, `<td>pediu uma exportação<br><span class="sub id">export-requested</span></td>`)
 	require.Contains(t, text, `<td><span class="id">of-a-newer-version</span></td>`)
 }

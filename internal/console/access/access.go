@@ -71,6 +71,14 @@ func (e personsEntry) Act() string {
 	return *e.Outcome
 }
 
+// Word is what names the act in words.json: of a refused registration without the code of what was wrong.
+func (e personsEntry) Word() string {
+	if e.Kind == history.FactRegistrationRefused {
+		return e.Kind
+	}
+	return e.Act()
+}
+
 func orEmpty(s *string) string {
 	if s == nil {
 		return ""
