@@ -98,7 +98,7 @@ var portugueseHelp = map[string]helpText{
 			"dados do gateway está configurado e responde, ele é consultado; senão a mudança é avaliada como a primeira do seu recurso, de um cliente com\n" +
 			"endereço. Código de saída 1: a mudança seria recusada.",
 		flags: map[string]string{
-			"config": "arquivo de configuração, YAML; o ambiente prevalece", "change": "uma mudança, como POST /internal/v1/changes a aceita",
+			"config": "arquivo de ajustes, YAML; o ambiente prevalece", "change": "uma mudança, como POST /internal/v1/changes a aceita",
 			"source": "arquivo de mapeamento da fonte da linha", "table": "tabela, tópico ou fila da linha; opcional se o mapeamento tem só uma",
 			"row":  "a linha como objeto JSON das suas colunas, ou a mensagem; sem ela, a linha mais nova da tabela",
 			"json": "escreve um objeto JSON por linha, com textos em inglês: um para uma mudança, um para cada mapeamento da tabela da linha",
@@ -106,15 +106,15 @@ var portugueseHelp = map[string]helpText{
 	},
 	"preflight": {
 		long: "Conecta ao endereço registrado por uma iniciadora, como uma notificação, até o fim do handshake TLS mútuo. Os passos: o endereço pode\n" +
-			"ser chamado, o nome é resolvido, ele atende, seu certificado é confiável, ele pede o nosso e o aceita. Nada é enviado. Só as\n" +
-			"configurações webhook.… e profile são necessárias. Código de saída 1: o endpoint não está pronto.\n" +
+			"ser chamado, o nome é resolvido, ele atende, seu certificado é confiável, ele pede o nosso e o aceita. Nada é enviado. Só os\n" +
+			"ajustes webhook.… e profile são necessários. Código de saída 1: o endpoint não está pronto.\n" +
 			"Uma iniciadora testa o próprio endpoint com qualquer certificado de cliente que suas autoridades aceitem: --cert, --key, --root-ca.\n" +
 			"Se ele aceita o certificado de uma certa detentora, só com este se vê; com --no-cert isso não é testado, mas se vê se ele exige um.\n" +
-			"Sem configuração nem arquivos, quem conecta é a detentora do sandbox em execução (arauto sandbox).",
+			"Sem ajustes nem arquivos, quem conecta é a detentora do sandbox em execução (arauto sandbox).",
 		flags: map[string]string{
-			"config": "arquivo de configuração, YAML", "json": "escreve um objeto JSON, com textos em inglês", "cert": "certificado de cliente a mostrar, em vez de webhook.tls_cert",
+			"config": "arquivo de ajustes, YAML", "json": "escreve um objeto JSON, com textos em inglês", "cert": "certificado de cliente a mostrar, em vez de webhook.tls_cert",
 			"key": "chave privada dele, em vez de webhook.tls_key", "root-ca": "autoridades em que confiar, em vez de webhook.root_ca",
-			"no-cert": "não mostra certificado", "brand": "a marca que conecta, onde as configurações têm várias",
+			"no-cert": "não mostra certificado", "brand": "a marca que conecta, onde os ajustes têm várias",
 		},
 	},
 }

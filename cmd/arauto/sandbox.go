@@ -202,7 +202,7 @@ var sandboxWords = map[string]map[string]string{
 		"goes-on":    "a história continua; ao todo leva %s",
 		"port":       "--port: a porta %d (%s) não pode ser aberta: %v; encerre o que a usa, ou escolha outra: são usadas a porta de --port e a seguinte", "port-creations": "tokens e POSTs", "port-status": "endpoints de status",
 		"interrupted": "sandbox: interrompido durante o início; nada dele ficou",
-		"unused":      "sandbox: tem configurações próprias; estas variáveis não têm efeito: %s",
+		"unused":      "sandbox: tem ajustes próprios; estas variáveis não têm efeito: %s",
 		"part-ended":  "o sandbox se encerra, pois parou sozinho: %s; inicie-o de novo com: arauto sandbox", "part-database": "o banco de dados (PostgreSQL)", "part-gateway": "o gateway", "its-log": "; o log está em %s",
 	},
 }

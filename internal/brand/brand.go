@@ -85,7 +85,7 @@ func (l List) Resolve(name string) (Prefix, *WrongBrand) {
 	case slices.Contains(l.names, name):
 		return l.key(name), nil
 	case len(l.names) == 0:
-		return "", &WrongBrand{"enum", "brand is not known: the settings name no brands; leave it out", "brand desconhecida: as configurações não nomeiam marcas; omita o membro"}
+		return "", &WrongBrand{"enum", "brand is not known: the settings name no brands; leave it out", "brand desconhecida: os ajustes não nomeiam marcas; omita o membro"}
 	}
 	return "", &WrongBrand{"enum", "brand is not known; name one of " + list(), "brand desconhecida; informe uma destas: " + list()}
 }

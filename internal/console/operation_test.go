@@ -216,7 +216,7 @@ func TestTheReasonsOfAStoryAreInTheLanguageOfThePage(t *testing.T) {
 	internal := answers{"GET /internal/v1/audit/entries": `{"entries":[]}`, "GET /internal/v1/resources/pix-payment/p-1": `{"kind":"pix-payment","resourceId":"p-1","status":"ACSC","integrity":{},"notifications":[],"timeline":[` +
 		line("quarantined", `{"problems":["illegal-transition /data/status","pattern /data/x"]}`) + `,` + line("conflict", `{"why":"content"}`) + `,` + line("refused", `{"refusedFor":"busy"}`) + `,` + line("resend", `{"why":"content"}`) + `]}`}
 	text := both(t, internal, "/resources/{kind}/{id}", "/resources/pix-payment/p-1", map[string]string{"kind": "pix-payment", "id": "p-1"})
-	for _, says := range []string{"motivo: passo de estado não permitido /data/status, pattern /data/x", "motivo: a mesma revisão com outro conteúdo", "motivo: mudanças demais à espera", "motivo: content"} {
+	for _, says := range []string{"motivo: transição de estado não permitida /data/status, pattern /data/x", "motivo: a mesma revisão com outro conteúdo", "motivo: mudanças demais à espera", "motivo: content"} {
 		require.Contains(t, text, says)
 	}
 }

@@ -10,7 +10,7 @@ var paperWords = map[string]map[string]string{
 			"As páginas, inclusive os vereditos de prazo, foram escritas a partir desses registros, depois de cada um ser conferido.",
 		"dossierProvesNot": "Que a iniciadora leu ou tratou o aviso: registra-se somente a resposta dela.\n" +
 			"Que o core informou o instante certo do evento: consta o instante que o core declarou.\n" +
-			"Os nomes das instituições, que vêm do cadastro e das configurações, e as páginas em si: em caso de diferença, prevalecem os registros anexados.",
+			"Os nomes das instituições, que vêm do cadastro e dos ajustes, e as páginas em si: em caso de diferença, prevalecem os registros anexados.",
 		"dossierCheck": "Peça à detentora, por outro canal, a chave pública do log, e compare o checkpoint com o que foi publicado fora do banco de dados (âncora).\n" +
 			"arauto audit verify --key CHAVE ARQUIVO.pdf confere este arquivo; docs/verify.py, que não usa código nosso, confere o anexo bundle.zip.\n" +
 			"Qualquer leitor de PDF abre os anexos; sha256sums.txt tem as somas SHA-256 dos outros.",

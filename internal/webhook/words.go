@@ -163,8 +163,8 @@ var adviceReissue = sentence{
 // troubles are the words of each kind: what is wrong, and what would be right. They name no address of ours.
 var troubles = map[troubleKind]struct{ what, advice sentence }{
 	troubleBrand: {
-		sentence{ErrBrand.Error(), "as configurações não têm esta marca; nada foi enviado"},
-		sentence{"the bank must add the brand to its settings, or end the registration", "o banco deve incluir a marca nas configurações, ou encerrar o registro"},
+		sentence{ErrBrand.Error(), "os ajustes não têm esta marca; nada foi enviado"},
+		sentence{"the bank must add the brand to its settings, or end the registration", "o banco deve incluir a marca nos ajustes, ou encerrar o registro"},
 	},
 	troubleAddress: {
 		seenAsIs,

@@ -97,7 +97,7 @@ func (s *Set) Remap(ctx context.Context, c notice.Case) (notice.Remapped, error)
 	if one == nil {
 		return notice.Remapped{Problems: []notice.Problem{{
 			Code: "no-source", Detail: "its source is not in the settings of this gateway any more",
-			DetailPT: "sua fonte não está mais na configuração deste gateway",
+			DetailPT: "sua fonte não está mais nos ajustes deste gateway",
 		}}}, nil
 	}
 	m, err := one.Map(ctx, e)
