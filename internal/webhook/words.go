@@ -2,8 +2,9 @@ package webhook
 
 import (
 	"fmt"
-	"strings"
 	"time"
+
+	"github.com/arauto/arauto/internal/timing"
 )
 
 // sentence is a text for people in the languages of those who read it. It may be a format.
@@ -30,7 +31,7 @@ func (s sentence) with(args ...any) sentence {
 		case sentence:
 			en[i], pt[i] = inner.en, inner.pt
 		case time.Duration:
-			pt[i] = strings.Replace(inner.String(), ".", ",", 1)
+			pt[i] = timing.Decimal(inner.String(), "pt")
 		}
 	}
 	return sentence{fmt.Sprintf(s.en, en...), fmt.Sprintf(s.pt, pt...)}
