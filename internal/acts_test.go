@@ -108,7 +108,7 @@ func TestEachActHasWordsOnThePageOfAccesses(t *testing.T) {
 	slices.Sort(writers)
 	require.Equal(t, actFiles, writers)
 	for _, one := range []string{ // one of each way
-		"read", "proof", "session-withdrawn", "request-approved", "request-done", "export-removed", "reconciliation-asked", "quarantine-applied", "quarantine-dismissed", "quarantine-superseded",
+		"read", "proof", "renewal-refused", "request-approved", "request-done", "export-removed", "reconciliation-asked", "quarantine-applied", "quarantine-dismissed", "quarantine-superseded",
 		"source-paused", "event-opened", "event-over",
 	} {
 		require.Contains(t, found, one)
