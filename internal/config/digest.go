@@ -50,7 +50,7 @@ func (c *Config) Loosened() []string {
 }
 
 // locations find URLs in a text.
-var locations = regexp.MustCompile(`(?i)\bhttps?://[^\s"']+`)
+var locations = regexp.MustCompile(`(?i)\bhttps?://[^\s"]+`)
 
 // MaskURLs is a text with every http and https URL in it as Effective shows URLs.
 func MaskURLs(text string) string {

@@ -65,4 +65,5 @@ func TestAnOrdinaryStartOfProductionHasNothingLoosened(t *testing.T) {
 func TestURLsInATextAreMaskedAsSettingsAre(t *testing.T) {
 	require.Equal(t, `fetch the list https://ca.example/x?xxxxx Get "http://xxxxx@ca.example/y?xxxxx": refused, https://xxxxx@ca.example/z /a/file`,
 		MaskURLs(`fetch the list https://ca.example/x?token=s3cr3t: Get "http://a:s3cr3t@ca.example/y?token=s3cr3t": refused, HTTPS://s3cr3t@ca.example/z /a/file`))
+	require.Equal(t, "http://ca.example/x?xxxxx", MaskURLs("http://ca.example/x?key=s3cr3t's3cr3t"))
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -72,6 +73,13 @@ func (r *RevocationSettings) check(p *Problems, prefix string) {
 	within("soft_fail", r.SoftFail, mtls.MinSoftFail, mtls.MaxSoftFail, ": a limited window of at least an hour")
 	if r.CRLRefresh > r.CRLTTL {
 		p.Add(prefix+"crl_refresh", "is longer than "+prefix+"crl_ttl", "use a shorter one: a list must be fetched before it expires")
+	}
+	for key, addresses := range map[string][]string{"crl": r.CRL, "ocsp_responder": {r.OCSPResponder}} {
+		for _, address := range addresses {
+			if u, err := url.Parse(address); err == nil && u.Host != "" && u.User != nil {
+				p.Add(prefix+key, "names a URL with a user", "remove the user: evidence of revocation is public, and pages, metrics and logs show where it comes from")
+			}
+		}
 	}
 	if r.OCSPResponder != "" && !r.OCSP {
 		p.Add(prefix+"ocsp_responder", "is set and "+prefix+"ocsp is not", "switch it on, or omit the responder")

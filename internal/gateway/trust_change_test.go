@@ -156,7 +156,7 @@ func TestSetsThatAreBrokenAreRefusedTheOldOnesKeptAndItIsSaid(t *testing.T) {
 		h.replace(name, content)
 		h.until(name+" to be refused", func() bool { return h.metric(`arauto_file_reloads_total{result="refused"}`) > refused })
 		h.until("the refusal of "+name+" is logged", func() bool {
-			return len(h.log.lines(`"level":"ERROR"`, "the previous one stays in force", name)) > 0
+			return len(h.log.lines(`"level":"ERROR"`, "what was in force stays", name)) > 0
 		})
 		works(name)
 		h.replace(name, good)

@@ -376,7 +376,7 @@ func (t *Trust) RefreshKeys(ctx context.Context) {
 func (t *Trust) onFile(e mtls.ReloadEvent) {
 	t.observer.Reloaded(Reload{e.Setting, e.Source, e.Digests, e.Err})
 	if e.Err != nil {
-		t.log.Error("file refused, the previous one stays in force", "file", e.Source, "error", e.Err)
+		t.log.Error("file refused, what was in force stays", "file", e.Source, "error", e.Err)
 		return
 	}
 	t.log.Info("file reloaded", "file", e.Source, "generation", e.Generation)
@@ -395,7 +395,7 @@ func (t *Trust) onKeys(setting string, e jws.KeySetEvent) {
 	}
 	t.observer.Reloaded(r)
 	if e.Err != nil {
-		t.log.Error("key set refused, the previous one stays in force", "source", e.Source, "error", e.Err)
+		t.log.Error("key set refused, what was in force stays", "source", e.Source, "error", e.Err)
 		return
 	}
 	t.log.Info("key set reloaded", "source", e.Source, "keys", e.Keys)

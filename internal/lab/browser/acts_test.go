@@ -150,7 +150,7 @@ func showsStarts(t *testing.T, h *house, iris *window) {
 	require.EqualValues(t, 200, iris.visit(h.byLink+"/settings"))
 	iris.unfold()
 	for _, text := range []string{
-		"viva", "ARAUTO_CONSOLE_FOUR_EYES", "nenhum início anterior com este nome", "defina-o para haver comparação", "diferenças: 1", "127.0.0.0/9", "console.oidc.issuer", "the list is damaged", "recusado; o anterior continua em vigor",
+		"viva", "ARAUTO_CONSOLE_FOUR_EYES", "nenhum início anterior com este nome", "defina-o para haver comparação", "diferenças: 1", "127.0.0.0/9", "console.oidc.issuer", "the list is damaged", "recusado; continua o que estava em vigor, se algo estava",
 	} {
 		require.Contains(t, iris.text(), text)
 	}
