@@ -25,7 +25,8 @@ type ProbeStep struct {
 	seen   sentence     // the same in both languages
 	addrs  []netip.Addr // that the name resolved to, or that was connected to
 
-	Untested bool // whether it holds is not known
+	Untested bool          // whether it holds is not known
+	Reached  time.Duration // of the certificate: from looking up the name to the end of the handshake
 }
 
 // StepName names a step, in the order they are taken.
@@ -72,6 +73,7 @@ func (s *Sender) ProbeAs(ctx context.Context, of brand.Prefix, base string) []Pr
 	if !step(StepAddress, err, address) {
 		return steps
 	}
+	start := time.Now()
 	addrs, err := lookup(ctx, s.resolver, t.host)
 	list := make([]string, len(addrs))
 	for i, a := range addrs {
@@ -94,7 +96,7 @@ func (s *Sender) ProbeAs(ctx context.Context, of brand.Prefix, base string) []Pr
 		steps[len(steps)-1].addrs = []netip.Addr{at.Addr()}
 	}
 	if h.identity == nil {
-		return append(steps, s.probeAnonymously(ctx, t, raw)...)
+		return append(steps, s.probeAnonymously(ctx, t, raw, start)...)
 	}
 	began = time.Now()
 	c := &conn{}
@@ -105,6 +107,7 @@ func (s *Sender) ProbeAs(ctx context.Context, of brand.Prefix, base string) []Pr
 	}
 	f := c.facts
 	step(StepCertificate, nil, seenHandshake, f.Version+", "+f.Cipher, since(began), f.PeerSubject, f.PeerNotAfter.Format(time.DateOnly))
+	steps[len(steps)-1].Reached = since(start)
 	if f.OwnSerial == "" {
 		step(StepOurs, troubleNotAsked.of(), sentence{})
 		return steps
@@ -118,8 +121,8 @@ func (s *Sender) ProbeAs(ctx context.Context, of brand.Prefix, base string) []Pr
 }
 
 // probeAnonymously ends the probe of a Sender that has no certificate: the receiver's own is judged, and that it demands one is seen.
-// Whether it accepts a holder's cannot be.
-func (s *Sender) probeAnonymously(ctx context.Context, t target, raw net.Conn) []ProbeStep {
+// Whether it accepts a holder's cannot be. start is when the name was looked up.
+func (s *Sender) probeAnonymously(ctx context.Context, t target, raw net.Conn, start time.Time) []ProbeStep {
 	config := mtls.ClientConfig(nil, s.roots, t.host, s.checks...)
 	var asked bool
 	var believed *tls.ConnectionState
@@ -143,6 +146,7 @@ func (s *Sender) probeAnonymously(ctx context.Context, t target, raw net.Conn) [
 	}
 	leaf := believed.PeerCertificates[0]
 	seen := newStep(StepCertificate, nil, seenHandshake.with(tls.VersionName(believed.Version), since(began), escape(mtls.Subject(leaf)), leaf.NotAfter.UTC().Format(time.DateOnly)))
+	seen.Reached = since(start)
 	ours := newStep(StepOurs, nil, sentence{})
 	switch {
 	case !asked:

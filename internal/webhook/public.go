@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/arauto/arauto/internal/mtls"
+	"github.com/arauto/arauto/internal/notice"
 )
 
 // StepWords is what people are told of a step, in one language and in words of ours.
@@ -58,7 +59,9 @@ func Verdict(steps []ProbeStep, portuguese bool) string {
 		switch s := &steps[i]; {
 		case s.Err != nil:
 			return verdictNotReady.with(stepTitles[s.Name]).in(portuguese)
-		case s.Untested:
+		case s.Reached > notice.FirstWithin:
+			verdict = verdictSlow.with(s.Reached)
+		case s.Untested && verdict == verdictReady:
 			verdict = verdictUntested
 		}
 	}

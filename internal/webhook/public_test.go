@@ -24,6 +24,7 @@ import (
 	"github.com/arauto/arauto/internal/lab/mtlstest"
 	"github.com/arauto/arauto/internal/lab/standin"
 	"github.com/arauto/arauto/internal/mtls"
+	"github.com/arauto/arauto/internal/notice"
 )
 
 func socketError(err error) error {
@@ -257,4 +258,16 @@ func TestADurationInAProbeHasTheDecimalSignOfItsLanguage(t *testing.T) {
 	seen := seenAfter.with(1500 * time.Microsecond)
 	require.Equal(t, "after 1.5ms", seen.en)
 	require.Equal(t, "após 1,5ms", seen.pt)
+}
+
+// TestAnAddressThatConnectsSlowlyIsReadyAndSaidToBeSlow: it was said to be ready, and every first attempt to it was late.
+func TestAnAddressThatConnectsSlowlyIsReadyAndSaidToBeSlow(t *testing.T) {
+	steps := newSender(t).Probe(t.Context(), newInitiator(t).BaseURI("/hook"))
+	require.Positive(t, steps[3].Reached)
+	require.Equal(t, verdictReady.en, Verdict(steps, false))
+	steps[3].Reached = notice.FirstWithin + 504*time.Millisecond
+	require.Contains(t, Verdict(steps, false), "ready, but slow: connecting took 2.004s")
+	require.Contains(t, Verdict(steps, true), "pronto, mas lento: conectar levou 2,004s")
+	steps[4].Untested = true
+	require.Contains(t, Verdict(steps, false), "but slow")
 }

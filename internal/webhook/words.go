@@ -50,6 +50,10 @@ var stepTitles = map[StepName]sentence{
 var (
 	verdictReady    = sentence{"ready: a notification would reach this address", "pronto: uma notificação chegaria a este endereço"}
 	verdictUntested = sentence{"ready as far as it was tested", "pronto até onde foi testado"}
+	verdictSlow     = sentence{
+		"ready, but slow: connecting took %s, so a first attempt that must connect starts later than 1.5 s after its change",
+		"pronto, mas lento: conectar levou %s; uma primeira tentativa que precise conectar começa mais de 1,5 s depois da mudança",
+	}
 	verdictNotReady = sentence{"NOT ready (%s)", "NÃO está pronto (%s)"}
 )
 
