@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,12 +30,12 @@ type startLog struct {
 
 	mu      sync.Mutex
 	begun   bool                 // what was read before belongs to the start
-	refused map[string]bool      // by setting and source: that its last reading was refused
+	refused map[string]string    // by setting and source: why its last reading was refused; "": it was not
 	waiting []history.StartEntry // the oldest first
 }
 
 func newStartLog(g *Gateway) *startLog {
-	return &startLog{record: g.auditlog.RecordStartEntry, system: g.store.Access().System, log: g.log, added: make(chan struct{}, 1), refused: map[string]bool{}}
+	return &startLog{record: g.auditlog.RecordStartEntry, system: g.store.Access().System, log: g.log, added: make(chan struct{}, 1), refused: map[string]string{}}
 }
 
 // begin adds the start.
@@ -45,7 +46,8 @@ func (r *startLog) begin(f history.StartFacts) {
 	r.add(history.StartEntry{Kind: history.FactStart, Outcome: f.Profile, Facts: f})
 }
 
-// reloaded adds a reload. What was refused and is refused again, for whatever reason, is told already.
+// reloaded adds a reload. A file that is refused again is told when the reason is another one, for its content has changed; an address that does not
+// answer does so in many words, and is told once.
 func (r *startLog) reloaded(t trust.Reload) {
 	f := history.ReloadFacts{System: r.system, Setting: t.Setting, Source: config.MaskURLs(t.Source), InForce: masked(t.InForce)}
 	outcome := history.ReloadInForce
@@ -55,8 +57,9 @@ func (r *startLog) reloaded(t trust.Reload) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	source := t.Setting + " " + t.Source
-	again := t.Err != nil && r.refused[source]
-	if r.refused[source] = t.Err != nil; r.begun && !again {
+	before := r.refused[source]
+	again := f.Reason != "" && (before == f.Reason || before != "" && strings.Contains(t.Source, "://"))
+	if r.refused[source] = f.Reason; r.begun && !again {
 		r.add(history.StartEntry{Kind: history.FactReload, Outcome: outcome, Facts: f})
 	}
 }

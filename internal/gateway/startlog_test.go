@@ -143,7 +143,7 @@ func TestAFileThatIsReadAgainIsOneEntryForEachChangeOfState(t *testing.T) {
 	h.replace("trust/roots.pem", more)
 	h.until("the other content", func() bool { return len(h.log.lines("file reloaded", "roots.pem")) == 2 })
 	h.replace("holder/brseal.key", certs.KeyPEM(newKey(t)))
-	h.until("the entry of the last one", func() bool { return len(h.entries("reload")) == 4 })
+	h.until("the entry of the last one", func() bool { return len(h.entries("reload")) == 5 })
 
 	var got [][]any
 	for _, f := range h.entries("reload") {
@@ -152,6 +152,7 @@ func TestAFileThatIsReadAgainIsOneEntryForEachChangeOfState(t *testing.T) {
 	}
 	require.Equal(t, [][]any{
 		{"webhook.root_ca", roots, "refused", map[string]any{roots: good}},
+		{"webhook.root_ca", roots, "refused", map[string]any{roots: good}}, // for another reason
 		{"webhook.root_ca", roots, "in-force", map[string]any{roots: good}},
 		{"webhook.root_ca", roots, "in-force", map[string]any{roots: digest(more)}},
 		{"signing.key", h.file("holder/brseal.key"), "in-force", map[string]any{}},
@@ -181,7 +182,7 @@ func TestAStartWithoutADatabaseIsRecordedWhenItAnswers(t *testing.T) {
 func TestWhatCannotBeWrittenKeepsItsPlaceAndItsID(t *testing.T) {
 	var tried []history.StartEntry
 	fails := fmt.Errorf("away: %w", store.ErrUnavailable)
-	r := &startLog{log: slog.New(slog.DiscardHandler), added: make(chan struct{}, 1), refused: map[string]bool{}}
+	r := &startLog{log: slog.New(slog.DiscardHandler), added: make(chan struct{}, 1), refused: map[string]string{}}
 	r.record = func(_ context.Context, e history.StartEntry) error { tried = append(tried, e); return fails }
 	r.reloaded(trust.Reload{Setting: "before the start"})
 	r.begin(history.StartFacts{Profile: "production"})
@@ -203,7 +204,7 @@ func TestWhatCannotBeWrittenKeepsItsPlaceAndItsID(t *testing.T) {
 func TestAnEntryThatIsRefusedDoesNotStopThoseBehindIt(t *testing.T) {
 	var recorded []string
 	lines := newJournal()
-	r := &startLog{log: slog.New(slog.NewJSONHandler(lines, nil)), added: make(chan struct{}, 1), refused: map[string]bool{}}
+	r := &startLog{log: slog.New(slog.NewJSONHandler(lines, nil)), added: make(chan struct{}, 1), refused: map[string]string{}}
 	r.record = func(ctx context.Context, e history.StartEntry) error {
 		if e.Kind == history.FactStart {
 			return errors.New("too large")
