@@ -106,7 +106,10 @@ func New(c Config) (*Console, error) {
 		}
 	}
 	for _, r := range routes {
-		k.acts[r.Path] = k.readable[r.Path] == nil
+		if k.readable[r.Path] == nil && !k.acts[r.Path] {
+			k.acts[r.Path] = true
+			routes = append(routes, api.Route{Method: http.MethodGet, Path: r.Path, Roles: []string{everybody}, Handle: k.getAct})
+		}
 	}
 	k.handler = k.face.Router(routes)
 	return k, nil
@@ -163,6 +166,16 @@ func (k *Console) pageAt(path string) (at string, found bool) {
 		path = path[:i]
 	}
 	return path, true
+}
+
+// getAct leads from the address of an answered form, which a browser keeps and a person may open again, to the page of the form.
+func (k *Console) getAct(x *api.Exchange) error {
+	path, _ := k.pageAt(x.R.URL.EscapedPath())
+	if x.R.URL.RawQuery != "" {
+		path += "?" + x.R.URL.RawQuery
+	}
+	http.Redirect(x.W, x.R, path, http.StatusSeeOther)
+	return nil
 }
 
 // opens tells whether a GET opens a path. What takes posts alone under its own name, as /quarantine/bulk does, is no page of that id.

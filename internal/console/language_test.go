@@ -54,6 +54,17 @@ func newDesk(t *testing.T, internal http.Handler, roles ...string) *Console {
 	return k
 }
 
+func TestTheAddressOfAnAnsweredFormLeadsToThePageOfTheForm(t *testing.T) {
+	k := newDesk(t, answers{}, page.Operator, page.Auditor)
+	for path, leads := range map[string]string{
+		"/quarantine/bulk?state=open": "/quarantine?state=open", "/quarantine/a%2Fb/dismiss": "/quarantine/a%2Fb", "/initiators/alfa/preflight": "/initiators/alfa", "/sign-out": "/",
+	} {
+		res, _ := at(t, k, path, nil)
+		require.Equal(t, http.StatusSeeOther, res.StatusCode, path)
+		require.Equal(t, leads, res.Header.Get("Location"))
+	}
+}
+
 func TestTheSwitchOfLanguageOnAnAnswerToAFormLeadsToAPageThatExists(t *testing.T) {
 	k := newDesk(t, answers{"GET /internal/v1/quarantine": `{}`, "POST /internal/v1/quarantine/dismiss": `{"results":[{"id":"c-1","status":200}]}`}, page.Operator)
 	for path, leads := range map[string]string{
@@ -86,7 +97,7 @@ func TestTheSwitchOfLanguageOnAnAnswerToAFormLeadsToAPageThatExists(t *testing.T
 func TestAPageThatSaysWhatIsWrongIsInTheLanguageThatIsAskedFor(t *testing.T) {
 	k := newDesk(t, answers{}, page.Registrar)
 	for path, says := range map[string]string{
-		"/nothing-here": "Not found", "/quarantine/bulk": "This cannot be done here", "/quarantine": "A role is missing for this", "/initiators/nobody": "Not found",
+		"/nothing-here": "Not found", "/quarantine": "A role is missing for this", "/initiators/nobody": "Not found",
 	} {
 		res, _ := at(t, k, path+"?lang=en", nil)
 		require.Equal(t, http.StatusSeeOther, res.StatusCode, path)
