@@ -41,9 +41,7 @@ var (
 
 // checkAnchors judges where checkpoints are carried to.
 func (c *Config) checkAnchors(p *Problems) {
-	if c.Log.AnchorURL != "" && !c.mayPost(c.Log.AnchorURL) {
-		p.Add("log.anchor_url", "is not an https:// URL", "use the https:// URL to which checkpoints are posted")
-	}
+	c.checkPosted(p, "log.anchor_url", c.Log.AnchorURL, "use the https:// URL to which checkpoints are posted")
 	s := &c.Log.S3
 	if c.Log.TilesS3 && s.Endpoint == "" {
 		p.Add("log.tiles_s3", "there is no object store", "set log.anchor_s3.endpoint, or leave this out")
@@ -77,6 +75,20 @@ func (c *Config) checkAnchors(p *Problems) {
 	if s.RetainDays < fiveYears && c.Profile == Production || s.RetainDays < 1 || s.RetainDays > 36500 {
 		p.Add("log.anchor_s3.retain_days", "is %d", "use 1826 to 36500: proofs are kept as long as the history", s.RetainDays)
 	}
+}
+
+// checkPosted judges a URL to which something is posted; "": there is none.
+func (c *Config) checkPosted(p *Problems, key, raw, instead string) {
+	if raw == "" || c.mayPost(raw) {
+		return
+	}
+	if u, err := url.Parse(raw); err == nil {
+		if u.User = nil; c.mayPost(u.String()) {
+			p.Add(key, "has a user, which it must not have", "leave out what stands before the @ of the URL")
+			return
+		}
+	}
+	p.Add(key, "is not an https:// URL", instead)
 }
 
 // mayPost tells whether checkpoints may go to a URL: over TLS, or in development without.

@@ -31,3 +31,25 @@ func TestTheObjectStoresSettingsAreJudged(t *testing.T) {
 		require.Contains(t, problems(change), key+" (ARAUTO_LOG_ANCHOR_S3_", key)
 	}
 }
+
+// TestAnAddressWithAUserIsToldSo: it was said not to be an https:// URL, which it is.
+func TestAnAddressWithAUserIsToldSo(t *testing.T) {
+	for raw, says := range map[string]string{
+		"https://ana:secret@bank.example/x": "has a user, which it must not have",
+		"https://ana@bank.example/x":        "has a user, which it must not have",
+		"http://ana@bank.example/x":         "is not an https:// URL",
+		"https:///x":                        "is not an https:// URL",
+	} {
+		cfg, p := Standard(), &Problems{}
+		cfg.Profile, cfg.Log.AnchorURL, cfg.Events.WebhookURL = Production, raw, raw
+		cfg.checkAnchors(p)
+		cfg.checkEvents(p)
+		require.Len(t, p.List, 2, raw)
+		for i, key := range []string{"log.anchor_url", "events.webhook_url"} {
+			require.Contains(t, p.List[i], key)
+			require.Contains(t, p.List[i], says, raw)
+			require.NotContains(t, p.List[i], "%!", raw)
+			require.NotContains(t, p.List[i], "ana", raw)
+		}
+	}
+}

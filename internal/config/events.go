@@ -23,9 +23,7 @@ func (c *Config) checkEvents(p *Problems) {
 	if e.Language != "pt" && e.Language != "en" {
 		p.Add("events.language", "is %q", "use pt or en", e.Language)
 	}
-	if e.WebhookURL != "" && !c.mayPost(e.WebhookURL) {
-		p.Add("events.webhook_url", "is not an https:// URL", "use the https:// URL that takes the messages")
-	}
+	c.checkPosted(p, "events.webhook_url", e.WebhookURL, "use the https:// URL that takes the messages")
 	s := &e.SMTP
 	if s.Addr == "" {
 		return
