@@ -3,7 +3,8 @@
 
     verify.py --key log.pub.pem [--anchors checkpoints.txt ...] [--policy witnesses.txt] FILE
 
-FILE is a bundle, an export as JSON lines (without a filter, with --anchors), a proof of one entry, or a proof of consistency. It prints
+FILE is a bundle, an export as JSON lines (without a filter, with --anchors), a proof of one entry, or a proof of consistency. A PDF is
+not judged (exit code 2): of a dossier, save the attachment bundle.zip; a report proves nothing. It prints
 "ok ENTRIES ROOT", or "BAD seq=N REASON" and exits 1. A bundle of a filtered export that is genuine prints
 "genuine ENTRIES of SIZE ROOT; completeness not shown" (exit 1 with --require-complete), or "ok ENTRIES ROOT; complete"
 where it has everything of its clients in its period. With --policy, notes say which witnesses vouched for how many entries,
@@ -1083,6 +1084,16 @@ def filtered(path):
     return not first or first.rstrip(b"\n").endswith(b',"filtered":true}')
 
 
+def about_pdf(path):
+    """Why a PDF is not judged. Which one it is the names of its attachments tell, which are UTF-16; nothing is verified."""
+    with open(path, "rb") as f:
+        pdf = f.read()
+    has = {name for name in ("report.json", "bundle.zip", "dossier.json", "checkpoint.txt", "log.pub.pem") if name.encode("utf-16-be") in pdf}
+    if has == {"report.json"}:
+        return "not judged: this PDF is a report, which proves nothing; export its period as a bundle"
+    return "not judged: this program reads no PDF; save the attachment bundle.zip of a dossier and verify that"
+
+
 def refuse_two_histories(checkpoints):
     first = {}
     for c in checkpoints:
@@ -1121,6 +1132,9 @@ def main():
             verdict = verify_proof(read_text(o.file), public)
         elif start.startswith(b"arauto-consistency/1\n"):
             verdict = verify_consistency(read_text(o.file), public)
+        elif start.startswith(b"%PDF-"):
+            print(about_pdf(o.file), file=sys.stderr)
+            sys.exit(2)
         elif filtered(o.file):
             print("a filtered export as JSON lines cannot be proven: it has no proof of where its entries stand in the log; export a bundle with the same filter, or JSON lines without a filter", file=sys.stderr)
             sys.exit(2)

@@ -69,6 +69,7 @@ func auditVerifyCommand(w world) *cobra.Command {
 		Use: "verify [FILE] --key PUBLIC.pem", Short: "verify the history in a database, an export or a proof", Args: cobra.MaximumNArgs(1),
 		Long: "Verify a database, or FILE: a bundle (.zip), an export (JSON lines without a filter, with --anchors) or a proof. Only the log's public key\n" +
 			"is needed. A filtered export as JSON lines cannot be proven: exit code 2; export a bundle instead.\n" +
+			"So it is with a report on a period as PDF; a dossier as PDF is verified.\n" +
 			"Prints \"ok ENTRIES ROOT\", or \"BAD seq=N REASON\" and exits 1; N is the first position that is wrong, from 0.\n" +
 			"An empty log and a key that is not the registered one are BAD. A bundle of a filtered export prints\n" +
 			"\"genuine ENTRIES of SIZE ROOT; completeness not shown\", or \"ok ENTRIES ROOT; complete\" where nothing can be missing.\n" +

@@ -40,7 +40,15 @@ func TestADossierIsVerifiedInABrowser(t *testing.T) {
 		}
 	}
 	require.Greater(t, len(files), 12)
-	lines := browser(t, public, []verifiers.Original{{Bytes: pdf}}, files)
+	report := p.file("report.pdf")
+	code, out = p.run("audit", "breaches", "--database-url", p.url, "--from", time.Now().Add(-2*time.Hour).Format(time.RFC3339), "--to", time.Now().Format(time.RFC3339), "--format", "pdf", "--out", report)
+	require.Equal(t, done, code, out)
+	paper, err := os.ReadFile(report)
+	require.NoError(t, err)
+	files = append(files, verifiers.File{Of: 1})
+	lines := browser(t, public, []verifiers.Original{{Bytes: pdf}, {Bytes: paper}}, files)
+	require.Empty(t, lines[len(lines)-1], "a report proves nothing and is not judged")
+	lines = lines[:len(lines)-1]
 	require.Contains(t, want, lines[0])
 	require.True(t, strings.HasPrefix(lines[0], "genuine "), lines[0])
 	for i, line := range lines[1:] {

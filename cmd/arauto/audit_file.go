@@ -20,7 +20,7 @@ func (t *believed) verifyFile(name string) (audit.VerifiedLog, error) {
 		return audit.VerifiedLog{}, err
 	}
 	verdict, err := evidence.VerifyFile(file, info.Size(), t.public, t.anchored, audit.WholeMost)
-	if errors.Is(err, evidence.ErrFilteredRecords) {
+	if errors.Is(err, evidence.ErrFilteredRecords) || errors.Is(err, evidence.ErrReport) {
 		return verdict, wrongUse("FILE: %v", err)
 	}
 	if errors.Is(err, evidence.ErrRecordsAlone) {

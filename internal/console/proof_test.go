@@ -154,6 +154,17 @@ func TestTheNotesOfAJudgedFileAreInTheLanguageOfTheReader(t *testing.T) {
 	}
 }
 
+// TestAReportThatIsUploadedIsNotJudgedAndCalledAReport: it was called a dossier that was altered.
+func TestAReportThatIsUploadedIsNotJudgedAndCalledAReport(t *testing.T) {
+	found := `{"sha256":"s","bytes":9,"kind":"report","verdict":"unproven","line":null,"entries":0,"size":0,"root":null,"complete":null,"inThisLog":null,"fault":null,
+		"notes":["not judged: this PDF is a report, which proves nothing; export its period as a bundle"],"conditions":null}`
+	text := judged(t, newDesk(t, answers{"POST /internal/v1/audit/judgements": found}, page.Auditor))
+	for _, says := range []string{"<dt>O que é</dt><dd>relatório em PDF, sem prova</dd>", "Este PDF é um relatório, que sozinho nada prova. Não foi julgado. Exporte o período dele no formato de pacote."} {
+		require.Contains(t, text, says)
+	}
+	require.NotContains(t, text, "Registros sozinhos")
+}
+
 // judged uploads a file and returns the page that says what it is.
 func judged(t *testing.T, k *Console) string {
 	t.Helper()

@@ -13,6 +13,7 @@ import (
 const (
 	FileBundle      = "bundle"      // a zip of entries with their proof
 	FilePaper       = "paper"       // a dossier as PDF, with a bundle attached
+	FileReport      = "report"      // a report on a period as PDF, which has no proof: ErrReport tells it from a dossier
 	FileProof       = "proof"       // that entries are in the log
 	FileConsistency = "consistency" // that one log is the beginning of another
 	FileRecords     = "records"     // entries as JSON lines, without a proof of their own
@@ -23,6 +24,19 @@ var ErrRecordsAlone = errors.New("records alone prove nothing; name checkpoints 
 
 // ErrFilteredRecords means that a file has the records that a filter chose, and no proof of them; it is an ErrRecordsAlone, too.
 var ErrFilteredRecords error = filteredRecords{}
+
+// ErrReport means that a PDF is a report on a period, which has no entries and no proof; it is an ErrRecordsAlone, too.
+var ErrReport error = aReport{}
+
+type aReport struct{}
+
+// Error says why nothing is judged, and what to export.
+func (aReport) Error() string {
+	return "not judged: this PDF is a report, which proves nothing; export its period as a bundle"
+}
+
+// Is makes it a kind of ErrRecordsAlone.
+func (aReport) Is(target error) bool { return target == ErrRecordsAlone }
 
 type filteredRecords struct{}
 
@@ -41,7 +55,7 @@ const (
 	maxConsistency = 1 << 20
 )
 
-// FileKind says what a file is by its first bytes; 32 suffice.
+// FileKind says what a file is by its first bytes; 32 suffice. It takes a report for a FilePaper.
 func FileKind(start []byte) string {
 	switch {
 	case bytes.HasPrefix(start, []byte("PK")):
@@ -57,7 +71,7 @@ func FileKind(start []byte) string {
 }
 
 // VerifyFile verifies a file of evidence of any kind. public is the log's key; anchored are checkpoints that were kept outside of
-// the database, which records need (ErrRecordsAlone, and of a filtered export always ErrFilteredRecords); a proof that contradicts one of them is wrong. A wrong file is an *audit.Fault. Others make such files too, so of a
+// the database, which records need (ErrRecordsAlone, and of a filtered export always ErrFilteredRecords, of a report ErrReport); a proof that contradicts one of them is wrong. A wrong file is an *audit.Fault. Others make such files too, so of a
 // part that must be in memory at most so many bytes are kept; audit.ErrTooLong when that does not suffice.
 func VerifyFile(file io.ReaderAt, size int64, public ed25519.PublicKey, anchored []audit.Checkpoint, most int64) (audit.VerifiedLog, error) {
 	whole := io.NewSectionReader(file, 0, size)

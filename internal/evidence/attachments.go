@@ -19,7 +19,7 @@ import (
 // VerifyPDF verifies a dossier that DossierPDF wrote: the sums of its attachments, the bundle among them with the log's public
 // key, which must come from elsewhere than the file, and that dossier.json names exactly the entries of the bundle, with their
 // leaves. It does not read the pages: where they differ from the attachments, the attachments count. What is wrong is an
-// *audit.Fault. Of a report, which has no entries, it returns such a fault, too.
+// *audit.Fault. Of a report, which has no entries, it returns ErrReport.
 func VerifyPDF(pdf []byte, public ed25519.PublicKey, anchored []audit.Checkpoint) (audit.VerifiedLog, error) {
 	return verifyPDF(pdf, public, anchored, audit.WholeMost)
 }
@@ -51,8 +51,11 @@ func verifyPDF(pdf []byte, public ed25519.PublicKey, anchored []audit.Checkpoint
 		return bad("the attachments do not have the sums that %s names", attachedSums)
 	}
 	bundle, there := content[attachedBundle]
+	if !there && isReport(content) {
+		return audit.VerifiedLog{}, ErrReport
+	}
 	if !there {
-		return bad("the PDF has no entries to verify: it is a report; export its period as a bundle")
+		return bad("the PDF has no attachment %s, so nothing in it can be verified", attachedBundle)
 	}
 	verdict, err := audit.VerifyBundleWithin(bytes.NewReader(bundle), int64(len(bundle)), public, anchored, most)
 	if err != nil {
@@ -63,6 +66,20 @@ func verifyPDF(pdf []byte, public ed25519.PublicKey, anchored []audit.Checkpoint
 	}
 	verdict.Notes = append(verdict.Notes, audit.NoteAttachments)
 	return verdict, nil
+}
+
+// isReport tells whether attachments are those of a report: one says so, and none is of what a dossier proves with. A dossier
+// from which attachments were removed is none.
+func isReport(content map[string][]byte) bool {
+	for _, proof := range []string{attachedBundle, attachedDossier, attachedCheckpoint, attachedKey} {
+		if _, there := content[proof]; there {
+			return false
+		}
+	}
+	var says struct {
+		Format string `json:"format"`
+	}
+	return json.Unmarshal(content[attachedReport], &says) == nil && says.Format == ReportFormat
 }
 
 // compareDossier compares the other attachments with the bundle, which is verified.

@@ -13,6 +13,9 @@ import (
 	"github.com/arauto/arauto/internal/timing"
 )
 
+// ReportFormat is the format of the machine-readable report, report.json.
+const ReportFormat = "arauto-report/1"
+
 // listedBreaches is how many notifications the pages of a report list; the attached table has all.
 const listedBreaches = 500
 
@@ -70,7 +73,7 @@ func (p *reportPDF) write(to io.Writer, r *timing.ClockReport) error {
 		s.paragraph(fmt.Sprintf(w["lateNote"], listedBreaches, p.count))
 		s.table([]column{{w["time"], 40, "L"}, {w["client"], 36, "L"}, {"", 44, "L"}, {w["cause"], sheetWidth - 120, "L"}}, p.listed)
 	}
-	text, err := json.MarshalIndent(map[string]any{"format": "arauto-report/1", "holder": p.doc.Holder, "report": r}, "", "  ")
+	text, err := json.MarshalIndent(map[string]any{"format": ReportFormat, "holder": p.doc.Holder, "report": r}, "", "  ")
 	if err != nil {
 		return err
 	}

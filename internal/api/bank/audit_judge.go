@@ -30,7 +30,7 @@ const (
 type judgementJSON struct {
 	SHA256    string     `json:"sha256"`
 	Bytes     int64      `json:"bytes"`
-	Kind      string     `json:"kind"`      // bundle, paper, proof, consistency or records
+	Kind      string     `json:"kind"`      // bundle, paper, report, proof, consistency or records
 	Verdict   string     `json:"verdict"`   // ok, genuine, bad or unproven
 	Line      *string    `json:"line"`      // what arauto audit verify prints; null when unproven
 	Entries   int64      `json:"entries"`   // that were verified
@@ -106,6 +106,9 @@ func (in *Internal) postJudgement(x *api.Exchange) error {
 func (j *judgementJSON) judge(found audit.VerifiedLog, err error) error {
 	fault, bad := errors.AsType[*audit.Fault](err)
 	switch {
+	case errors.Is(err, evidence.ErrReport):
+		j.Kind, j.Verdict, j.Notes = evidence.FileReport, "unproven", append(j.Notes, err.Error())
+		return nil
 	case errors.Is(err, evidence.ErrRecordsAlone):
 		j.Verdict, j.Notes = "unproven", append(j.Notes, "records alone prove nothing; export a bundle")
 		return nil

@@ -16,8 +16,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/evidence"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/store/auditlog"
+	"github.com/arauto/arauto/internal/timing"
 )
 
 // Consistency proves as package gateway does.
@@ -110,9 +112,14 @@ func TestConsistencyBetweenTwoDatesIsProvenAndJudged(t *testing.T) {
 	require.Equal(t, "bad", forged.body["verdict"], forged.text)
 	require.NotNil(t, forged.body["fault"])
 	require.Equal(t, "unproven", judge("{}").body["verdict"])
+	var paper bytes.Buffer
+	require.NoError(t, evidence.NewBreachWriter(&paper, "pdf", evidence.PaperFrom{Lang: "pt"}).End(&timing.ClockReport{Total: &timing.TimingSummary{}}))
+	report := judge(paper.String())
+	require.Equal(t, []any{"report", "unproven", nil}, []any{report.body["kind"], report.body["verdict"], report.body["fault"]}, report.text)
+	require.Contains(t, report.text, "this PDF is a report, which proves nothing; export its period as a bundle")
 	judge("").refused(t, 400, "invalid_request")
 	last := a.readings("judge")
-	require.Len(t, last, 4)
+	require.Len(t, last, 5)
 	require.Equal(t, "bad", last[2]["filter"].(map[string]any)["verdict"])
 	require.Equal(t, forged.body["sha256"], last[2]["filter"].(map[string]any)["sha256"])
 }

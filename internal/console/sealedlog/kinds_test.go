@@ -16,7 +16,7 @@ func TestEveryKindOfFileHasItsWords(t *testing.T) {
 	require.NoError(t, err)
 	var words map[string][]string
 	require.NoError(t, json.Unmarshal(text, &words))
-	for _, kind := range []string{evidence.FileBundle, evidence.FilePaper, evidence.FileProof, evidence.FileConsistency, evidence.FileRecords} {
+	for _, kind := range []string{evidence.FileBundle, evidence.FilePaper, evidence.FileProof, evidence.FileConsistency, evidence.FileRecords, evidence.FileReport} {
 		require.Len(t, words["k."+kind], 2, kind)
 	}
 }

@@ -1,6 +1,7 @@
 package browser
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -14,7 +15,9 @@ import (
 
 	"github.com/arauto/arauto/docs/verifier"
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/evidence"
 	"github.com/arauto/arauto/internal/lab/verifiers"
+	"github.com/arauto/arauto/internal/timing"
 )
 
 // TestAPersonVerifiesFilesOnThePage: opened as a file, by drag and drop, in both languages; nothing is asked of any network.
@@ -50,6 +53,14 @@ func TestAPersonVerifiesFilesOnThePage(t *testing.T) {
 	until("Há uma falha; a primeira está na posição 2.")
 	drop("lines.jsonl", `{"v":1,"seq":0}`)
 	until("registros sozinhos não provam nada")
+	var report bytes.Buffer
+	require.NoError(t, evidence.NewBreachWriter(&report, "pdf", evidence.PaperFrom{Lang: "pt"}).End(&timing.ClockReport{Total: &timing.TimingSummary{}}))
+	paper := filepath.Join(t.TempDir(), "report.pdf")
+	require.NoError(t, os.WriteFile(paper, report.Bytes(), 0o600))
+	w.do(chromedp.SetUploadFiles(chromedp.CSS("#files"), []string{paper}))
+	until("não foi julgado: este PDF é um relatório, que nada prova")
+	require.Contains(t, w.text(), "report.pdf: relatório em PDF")
+	require.NotContains(t, w.text(), "dossiê em PDF")
 	large := filepath.Join(t.TempDir(), "large.zip") // zeros that take no room
 	require.NoError(t, os.WriteFile(large, []byte("PK"), 0o600))
 	require.NoError(t, os.Truncate(large, 5<<30))
