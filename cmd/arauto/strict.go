@@ -24,6 +24,15 @@ func strict(c *cobra.Command) {
 			return c.Help()
 		}
 	}
+	if takes := c.Args; takes != nil && !c.HasSubCommands() {
+		c.Args = func(c *cobra.Command, args []string) error {
+			err := takes(c, args)
+			if err != nil && strings.HasPrefix(err.Error(), "unknown command ") { // cobra.NoArgs says so of any argument
+				return noArgument(c, args[0])
+			}
+			return err
+		}
+	}
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		if args := c.Flags().Args(); c.HasSubCommands() && len(args) > 0 { // the flag belongs to the command that was meant
 			return notACommand(c, args[0])
@@ -47,6 +56,23 @@ func strict(c *cobra.Command) {
 	for _, sub := range c.Commands() {
 		strict(sub)
 	}
+}
+
+// valuesOf are flags whose values are known by their form.
+var valuesOf = map[string]*regexp.Regexp{"month": regexp.MustCompile(`^\d{4}-\d\d$`), "day": regexp.MustCompile(`^\d{4}-\d\d-\d\d$`)}
+
+// noArgument refuses an argument of a command that takes none, and names the flag that was meant, or how the command is written.
+func noArgument(c *cobra.Command, typed string) error {
+	instead := ""
+	if strings.Contains(c.Use, "--") {
+		instead = "; write " + strings.TrimSuffix(c.UseLine(), " [flags]")
+	}
+	for name, form := range valuesOf {
+		if c.Flags().Lookup(name) != nil && form.MatchString(typed) {
+			instead = "; write --" + name + " " + typed
+		}
+	}
+	return wrongUse("%s takes no argument, and %q is one%s; see arauto help", c.CommandPath(), typed, instead)
 }
 
 func notACommand(c *cobra.Command, typed string) error {
