@@ -51,4 +51,16 @@ func TestAStartIsComparedWithTheStartBeforeOfTheSameReplica(t *testing.T) {
 	read, err = b.log.Reloads(t.Context(), 10)
 	require.NoError(t, err)
 	require.Len(t, read, 2, "it is not looked for in what is older than it")
+
+	for _, kind := range []string{history.FactStart, history.FactReload} {
+		for _, facts := range []string{`7`, `{"replica":5}`, `{"setting":[]}`, `{"replica":"a\u0000"}`} {
+			b.do("INSERT INTO entry (id, kind, outcome, facts) VALUES (gen_random_uuid(), $1, 'production', $2::json)", kind, facts)
+		}
+	}
+	all, err = b.log.Starts(t.Context(), 10)
+	require.NoError(t, err, "an entry that nobody can read keeps none from being read")
+	require.Equal(t, "a", all[len(all)-1].Replica)
+	read, err = b.log.Reloads(t.Context(), 10)
+	require.NoError(t, err)
+	require.Equal(t, "empty", read[len(read)-1].Reason)
 }

@@ -3,7 +3,7 @@ package auditlog
 import (
 	"context"
 	"encoding/json"
-	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -27,48 +27,44 @@ func (l *Log) RecordStartEntry(ctx context.Context, e history.StartEntry) error 
 	return store.Unavailable("record what this replica runs with", err)
 }
 
-// startsSQL finds starts with the start before, of the same replica, among a bounded number: most replicas have a new name at each start.
-const startsSQL = `SELECT s.at, s.facts::text, coalesce((SELECT p.facts::text
-  FROM (SELECT at, facts FROM entry WHERE kind = '` + history.FactStart + `' AND at < s.at ORDER BY at DESC LIMIT 100) p
-  WHERE p.facts->>'replica' = s.facts->>'replica' ORDER BY p.at DESC LIMIT 1), '')
-FROM (SELECT at, facts FROM entry WHERE kind = '` + history.FactStart + `' ORDER BY at DESC LIMIT $1) s ORDER BY s.at DESC`
+// startsCompared is how many starts before those that are listed are looked through for the start before of the same replica: most replicas have a
+// new name at each start.
+const startsCompared = 100
 
-// Starts lists the newest starts of replicas, newest first, at most limit, each with what differs from that replica's start before.
+// Starts lists the newest starts of replicas, newest first, at most limit, each with what differs from that replica's start before. Entries whose facts
+// cannot be read, which no replica writes, are left out: the search of the history marks them.
 func (l *Log) Starts(ctx context.Context, limit int) ([]history.RecordedStart, error) {
-	rows, _ := l.query.Query(ctx, startsSQL, limit)
-	out, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (s history.RecordedStart, err error) {
-		var text, earlier string
-		if err := row.Scan(store.Columns(&s.At, &text, &earlier)...); err != nil {
-			return s, err
+	rows, _ := l.query.Query(ctx, "SELECT at, facts::text FROM entry WHERE kind = '"+history.FactStart+"' ORDER BY at DESC LIMIT $1", limit+startsCompared)
+	var all []history.RecordedStart
+	var s history.RecordedStart
+	var text string
+	_, err := pgx.ForEachRow(rows, store.Columns(&s.At, &text), func() error {
+		if s.StartFacts = (history.StartFacts{}); json.Unmarshal([]byte(text), &s.StartFacts) == nil {
+			all = append(all, s)
 		}
-		if err := json.Unmarshal([]byte(text), &s.StartFacts); err != nil {
-			return s, fmt.Errorf("facts of a start: %w", err)
-		}
-		if earlier == "" {
-			return s, nil
-		}
-		var before history.StartFacts
-		if err := json.Unmarshal([]byte(earlier), &before); err != nil {
-			return s, fmt.Errorf("facts of a start: %w", err)
-		}
-		s.Differs = s.Since(&before)
-		return s, nil
+		return nil
 	})
+	out := all[:min(limit, len(all))]
+	for i := range out {
+		earlier := all[i+1:]
+		n := slices.IndexFunc(earlier, func(e history.RecordedStart) bool { return e.Replica == out[i].Replica })
+		if n >= 0 {
+			out[i].Differs = out[i].Since(&earlier[n].StartFacts)
+		}
+	}
 	return out, store.Unavailable("list starts", err)
 }
 
-// Reloads lists what replicas read again while they ran, newest first, at most limit.
-func (l *Log) Reloads(ctx context.Context, limit int) ([]history.RecordedReload, error) {
+// Reloads lists what replicas read again while they ran, newest first, at most limit, as Starts does.
+func (l *Log) Reloads(ctx context.Context, limit int) (out []history.RecordedReload, err error) {
 	rows, _ := l.query.Query(ctx, "SELECT at, outcome, facts::text FROM entry WHERE kind = '"+history.FactReload+"' ORDER BY at DESC LIMIT $1", limit)
-	out, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r history.RecordedReload, err error) {
-		var text string
-		if err := row.Scan(store.Columns(&r.At, &r.Outcome, &text)...); err != nil {
-			return r, err
+	var r history.RecordedReload
+	var text string
+	_, err = pgx.ForEachRow(rows, store.Columns(&r.At, &r.Outcome, &text), func() error {
+		if r.ReloadFacts = (history.ReloadFacts{}); json.Unmarshal([]byte(text), &r.ReloadFacts) == nil {
+			out = append(out, r)
 		}
-		if err := json.Unmarshal([]byte(text), &r.ReloadFacts); err != nil {
-			return r, fmt.Errorf("facts of a reload: %w", err)
-		}
-		return r, nil
+		return nil
 	})
 	return out, store.Unavailable("list reloads", err)
 }
