@@ -132,7 +132,7 @@ func (d *demo) open(ctx context.Context, keep bool) (err error) {
 	d.say("demo", "files are written below %s and %s", dir, map[bool]string{false: "removed at the end", true: "stay there: certificates, database and logs"}[keep])
 	d.stage, err = stage.Open(ctx, stage.Options{Dir: dir, OneFolder: true, Keep: keep, Command: d.Command})
 	if err != nil {
-		return stage.Interrupted(ctx, err, func() error { return os.RemoveAll(dir) })
+		return stage.Interrupted(ctx, err, func(bool) error { return os.RemoveAll(dir) })
 	}
 	d.say("demo", "PostgreSQL runs, the schema is made, and so is a development PKI with the real certificate profiles")
 	var settings []string
@@ -143,7 +143,7 @@ func (d *demo) open(ctx context.Context, keep bool) (err error) {
 		settings = append(settings, "ARAUTO_WATCH_SOURCES="+d.Source)
 	}
 	if d.replica, err = d.stage.Start(ctx, settings...); err != nil {
-		return stage.Interrupted(ctx, err, func() error { return errors.Join(d.stage.Close(), os.RemoveAll(dir)) })
+		return stage.Interrupted(ctx, err, func(bool) error { return errors.Join(d.stage.Close(), os.RemoveAll(dir)) })
 	}
 	d.say("gateway", "ready: initiators on https://%s, the bank on http://%s, operations on http://%s", d.replica.Public, d.replica.Internal, d.replica.Ops)
 	d.core, err = d.stage.Core(d.replica)

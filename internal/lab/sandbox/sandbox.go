@@ -109,7 +109,7 @@ func Open(ctx context.Context, o Options) (s *Sandbox, err error) {
 	s = &Sandbox{}
 	defer func() {
 		if err != nil {
-			err = stage.Interrupted(ctx, err, func() error { return s.end(ctx.Err() != nil) })
+			err = stage.Interrupted(ctx, err, s.end)
 		}
 	}()
 	if err := s.openPorts(ctx, &o); err != nil {

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os/exec"
+	"time"
 )
 
 // InterruptedError is the error of what was cancelled while it was set up. Err is what could not be put away; nil: nothing is left of it.
@@ -20,11 +23,22 @@ func (e *InterruptedError) Error() string {
 // Unwrap is Err.
 func (e *InterruptedError) Unwrap() error { return e.Err }
 
-// Interrupted ends what was being set up because of err, by close. When ctx was cancelled, it returns an *InterruptedError without err, which
-// would say only in which call that was noticed; else it joins both errors.
-func Interrupted(ctx context.Context, err error, end func() error) error {
-	closing := end()
-	if errors.Is(ctx.Err(), context.Canceled) {
+// signalLate is how long the same signal may take to cancel a context: a terminal sends it to all processes of a group, and one that ended by it may be
+// noticed before.
+const signalLate = time.Second
+
+// Interrupted ends what was being set up because of err, by end, which is told whether ctx was cancelled. If it was, it returns an *InterruptedError
+// without err, which would say only in which call that was noticed; else it joins both errors.
+func Interrupted(ctx context.Context, err error, end func(interrupted bool) error) error {
+	if _, exited := errors.AsType[*exec.ExitError](err); exited || errors.Is(err, io.EOF) { // a process of ours ended
+		select {
+		case <-ctx.Done():
+		case <-time.After(signalLate):
+		}
+	}
+	interrupted := errors.Is(ctx.Err(), context.Canceled)
+	closing := end(interrupted)
+	if interrupted {
 		if inner, is := errors.AsType[*InterruptedError](err); is {
 			closing = errors.Join(inner.Err, closing)
 		}
@@ -35,10 +49,8 @@ func Interrupted(ctx context.Context, err error, end func() error) error {
 
 // abandon ends what Open began. Nobody looks into a folder of a stage that was interrupted, so that one goes even if it was to be kept.
 func (s *Stage) abandon(ctx context.Context, err error) error {
-	return Interrupted(ctx, err, func() error {
-		if ctx.Err() != nil {
-			s.options.Keep = false
-		}
+	return Interrupted(ctx, err, func(interrupted bool) error {
+		s.options.Keep = s.options.Keep && !interrupted
 		return s.Close()
 	})
 }

@@ -20,6 +20,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -444,7 +445,7 @@ func (s *Server) launch(ctx context.Context) error {
 		}
 		select {
 		case <-s.child.exited:
-			return fmt.Errorf("postgres ended at once (%s); its log ends: %s", s.child.cmd.ProcessState, tail(s.LogFile()))
+			return fmt.Errorf("postgres ended at once (%s): %w; its log ends: %s", s.child.cmd.ProcessState, io.EOF, tail(s.LogFile()))
 		case <-ctx.Done():
 			return errors.Join(fmt.Errorf("wait for port %s to answer: %w", s.base.Port(), last), s.end(syscall.SIGQUIT))
 		case <-tick.C:
