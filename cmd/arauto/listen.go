@@ -122,10 +122,6 @@ func (l *listen) run(ctx context.Context) error {
 	if err != nil {
 		return wrongUse("--client-ca: %v", err)
 	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.addr)
-	if err != nil {
-		return wrongUse("--addr: %v; name an address of this machine and a free port", err)
-	}
 	server := &http.Server{
 		Handler: l, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 15 * time.Second, MaxHeaderBytes: 64 << 10,
 		TLSConfig: mtls.ServerConfig(identity, authorities), ErrorLog: nil,
@@ -134,6 +130,10 @@ func (l *listen) run(ctx context.Context) error {
 		if server.TLSConfig, err = spoil(server.TLSConfig, l.spoiled); err != nil {
 			return wrongUse("listen: %v; make it with arauto certs --bad, or use the sandbox's", err)
 		}
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.addr)
+	if err != nil {
+		return wrongUse("--addr: %v; name an address of this machine and a free port", err)
 	}
 	l.print(map[string]string{"listening": "https://" + listener.Addr().String()}, "listen: https://%s; "+l.words["listening"]+"\n", listener.Addr())
 	defer context.AfterFunc(ctx, func() {

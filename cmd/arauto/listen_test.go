@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -13,12 +14,14 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/certs"
+	"github.com/arauto/arauto/internal/lab/port"
 	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
@@ -115,9 +118,12 @@ func TestAReceiverMayShowACertificateThatEveryHolderRefuses(t *testing.T) {
 	}
 	without := listening(t)
 	without.stop()
-	got := call(t, time.Second, nil, "listen", "--pki", without.folder, "--serve-expired")
+	kept := port.For(t)
+	got := call(t, 20*time.Second, nil, "listen", "--pki", without.folder, "--addr", kept.Address(), "--serve-expired")
 	require.Equal(t, usage, got.code)
 	require.Contains(t, got.errors, "certs --bad")
+	_, err = net.Dial("tcp", kept.Address())
+	require.ErrorIs(t, err, syscall.ECONNREFUSED, "who is refused listens nowhere")
 }
 
 func (r *localReceiver) environ() []string {
