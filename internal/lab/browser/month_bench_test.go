@@ -24,13 +24,13 @@ import (
 )
 
 const (
-	monthSpan     = 31 * 24 * time.Hour
-	monthShare    = 64 // notifications whose entries one transaction has, which are about two hundred
-	monthWriters  = 3  // connections that write entries
+	monthSpan     = 28 * 24 * time.Hour // for which there are always partitions
+	monthShare    = 64                  // notifications whose entries one transaction has, which are about two hundred
+	monthWriters  = 3                   // connections that write entries
 	monthUpToDate = 90 * time.Second
 )
 
-// month makes the history of the last 31 days faster than the gateway and its sealer could: entries are copied by the
+// month makes the history of the last 28 days faster than the gateway and its sealer could: entries are copied by the
 // transactions that they name, and their positions, the tree and signed checkpoints come from the entries as they were
 // made. The log that results is an ordinary one: the sealer goes on with it, and verification accepts it.
 type month struct {

@@ -1,4 +1,4 @@
--- Makes n notifications of total, from number first on, of the last 31 days: of each the change, an attempt, its end, and a
+-- Makes n notifications of total, from number first on, of the last 28 days, for which there are always partitions: of each the change, an attempt, its end, and a
 -- poll. 100 initiators, of which some are told more than others, and one of 10 notifications in all; 3 of 100 first attempts
 -- fail, 1 of 200 is late.
 CREATE FUNCTION make_entries(first bigint, n bigint, total bigint) RETURNS void LANGUAGE sql AS $$
@@ -8,7 +8,7 @@ WITH made AS MATERIALIZED (
     'client-' || CASE WHEN g % 250000 = 7 THEN 'rare' ELSE floor(100 * random() ^ 2)::text END AS client,
     CASE WHEN random() < 0.97 THEN 'delivered' WHEN random() < 0.5 THEN 'refused' ELSE 'timeout' END AS outcome, random() < 0.005 AS late,
     (ARRAY[2, 2, 2, 2, 2, 2, 1, 1, 3, 4, 5])[1 + g % 11]::smallint AS kind, (1 + g % 3) AS number
-  FROM generate_series(first, first + n - 1) g CROSS JOIN LATERAL (SELECT now() - interval '31 days' * (1 - g::float8 / total) AS t) moment
+  FROM generate_series(first, first + n - 1) g CROSS JOIN LATERAL (SELECT now() - interval '28 days' * (1 - g::float8 / total) AS t) moment
 )
 INSERT INTO arauto.entry (id, at, kind, client_id, resource_kind, resource_id, revision, notification_id, change_id, interaction_id, number, outcome, closes, created_at, facts)
 SELECT change, t, 'change', client, kind, resource, 1, note, NULL::uuid, NULL::uuid, NULL::smallint, 'applied', NULL, NULL::timestamptz,
