@@ -38,39 +38,39 @@ func (l *loop) callClaim(requests []notice.ClaimRequest) time.Time {
 	return l.call(limit, "claim", func(ctx context.Context) (err error) {
 		got, err = l.queue.Claim(ctx, requests, l.cfg.Lease)
 		return err
-	}, func(asked time.Time, err error) {
+	}, func(asked time.Time, err error) func() {
 		slots := 0
 		for _, w := range requests {
 			slots += w.Free
 		}
 		l.observer.Claimed(time.Since(asked), len(requests), slots, got, err)
-		l.claimDone <- claimAnswer{asked, requests, got, err}
+		return func() { l.noteClaim(asked, requests, got, err) }
 	})
 }
 
 // noteClaim gives back what was not filled and starts what was.
-func (l *loop) noteClaim(a claimAnswer) {
+func (l *loop) noteClaim(asked time.Time, requests []notice.ClaimRequest, attempts []notice.Attempt, err error) {
 	now := time.Now()
-	l.asked = slices.DeleteFunc(l.asked, a.asked.Equal)
+	l.asked = slices.DeleteFunc(l.asked, asked.Equal)
 	defer func() { l.tellBehind(now) }()
-	if a.err != nil {
-		l.noteClaimFailed(a, now)
+	if err != nil {
+		l.noteClaimFailed(requests, err, now)
 		return
 	}
 	l.link.failures = 0
-	l.answered(a.asked, now)
+	l.answered(asked, now)
 	l.batchLimit.worked()
 	l.claimed = now
 
-	l.noteDelay(a)
-	got := make(map[notice.ClientID]int, len(a.requests))
-	for i := range a.got {
-		a.got[i].ClaimedAt = a.asked // from before the claim was asked for: the lease is at least as young
-		got[a.got[i].Client]++
-		l.begin(a.got[i])
+	l.noteDelay(requests, attempts)
+	got := make(map[notice.ClientID]int, len(requests))
+	for i := range attempts {
+		attempts[i].ClaimedAt = asked // from before the claim was asked for: the lease is at least as young
+		got[attempts[i].Client]++
+		l.begin(attempts[i])
 	}
-	l.inFlight += len(a.got)
-	for _, w := range a.requests {
+	l.inFlight += len(attempts)
+	for _, w := range requests {
 		lane, n := l.lanes.of(w.Client), got[w.Client]
 		l.lanes.book(lane, n, -w.Free)
 		lane.started(n, now)
@@ -89,9 +89,9 @@ func (l *loop) noteClaim(a claimAnswer) {
 const recent = 10 * time.Second
 
 // noteDelay keeps the average of how long the first attempts of a claim had been due, of lanes that waited for no slot.
-func (l *loop) noteDelay(a claimAnswer) {
+func (l *loop) noteDelay(requests []notice.ClaimRequest, got []notice.Attempt) {
 	held := make(map[notice.ClientID]bool)
-	for _, w := range a.requests {
+	for _, w := range requests {
 		if !l.lanes.of(w.Client).stopped.IsZero() {
 			held[w.Client] = true
 		}
@@ -99,8 +99,8 @@ func (l *loop) noteDelay(a claimAnswer) {
 	var sum time.Duration
 	n := 0
 	limit := min(recent, time.Since(l.link.since)) // what fell due while the database was away does not count either
-	for i := range a.got {
-		one := &a.got[i]
+	for i := range got {
+		one := &got[i]
 		if delay := one.StartedAt.Sub(one.ScheduledAt); one.Number == 1 && !one.Manual && delay <= limit && !held[one.Client] {
 			sum, n = sum+delay, n+1
 		}
@@ -114,23 +114,23 @@ func (l *loop) noteDelay(a claimAnswer) {
 }
 
 // noteClaimFailed makes the lanes ask again. Whether the claim was committed is not known; if it was, a rescue finds out.
-func (l *loop) noteClaimFailed(a claimAnswer, now time.Time) {
-	alone := len(a.requests) == 1
+func (l *loop) noteClaimFailed(requests []notice.ClaimRequest, err error, now time.Time) {
+	alone := len(requests) == 1
 	wasAside := false
-	for _, w := range a.requests {
+	for _, w := range requests {
 		lane := l.lanes.of(w.Client)
 		l.lanes.book(lane, 0, -w.Free)
 		if alone {
 			wasAside = lane.poison.isolated
-			lane.poison.failedAlone(now, l.claimed, a.err)
+			lane.poison.failedAlone(now, l.claimed, err)
 			if lane.poison.isolated && !wasAside {
-				l.log.Error("lane put aside: claims for it alone fail", "client", w.Client, "error", a.err)
+				l.log.Error("lane put aside: claims for it alone fail", "client", w.Client, "error", err)
 			}
 		}
 		l.lanes.due(w.Client, now, now)
 	}
-	l.batchLimit.failed(len(a.requests))
+	l.batchLimit.failed(len(requests))
 	if !wasAside {
-		l.broke("claim", a.err, now)
+		l.broke("claim", err, now)
 	}
 }

@@ -22,11 +22,11 @@ type loop struct {
 	*Dispatcher
 	mu sync.Mutex
 
-	calls    context.Context         // of queue calls and attempts; outlives Run's context until the end of the drain
-	endCalls context.CancelFunc      //
-	sends    context.Context         // of attempts; ends a little earlier
-	endSends context.CancelCauseFunc //
-	running  sync.WaitGroup          // queue calls under way
+	calls    context.Context // of queue calls and attempts; outlives Run's context until the end of the drain
+	endCalls context.CancelFunc
+	sends    context.Context // of attempts; ends a little earlier
+	endSends context.CancelCauseFunc
+	running  sync.WaitGroup // queue calls under way
 
 	lanes      *lanes
 	inFlight   int // slots held by lanes
@@ -47,39 +47,9 @@ type loop struct {
 	cut, ended    bool
 	interruptedAt time.Time // start of the interruption that is going on; zero: none
 
-	claimDone  chan claimAnswer
-	sendDone   chan *result
-	settleDone chan settleAnswer
-	sweepDone  chan sweepAnswer
-	rescueDone chan rescueAnswer
-	gone       chan struct{} // closed when nobody listens to attempts any more
-}
-
-type claimAnswer struct {
-	asked    time.Time
-	requests []notice.ClaimRequest
-	got      []notice.Attempt
-	err      error
-}
-
-type settleAnswer struct {
-	asked time.Time
-	batch []*result
-	next  []notice.Lane
-	err   error
-}
-
-type sweepAnswer struct {
-	asked time.Time
-	lanes []notice.Lane
-	err   error
-}
-
-type rescueAnswer struct {
-	asked   time.Time
-	count   int
-	givenUp []notice.ClientID
-	err     error
+	sendDone chan *result
+	callDone chan func()   // how to note each queue call that ended; it has room for all that may be under way
+	gone     chan struct{} // closed when nobody listens to attempts any more
 }
 
 func newLoop(ctx context.Context, d *Dispatcher) *loop {
@@ -88,11 +58,8 @@ func newLoop(ctx context.Context, d *Dispatcher) *loop {
 		lanes:      newLanes(time.Now()),
 		results:    newResults(),
 		batchLimit: newBatchLimit(claimRows),
-		claimDone:  make(chan claimAnswer, claimCalls),
 		sendDone:   make(chan *result, d.cfg.Slots),
-		settleDone: make(chan settleAnswer, settleCalls),
-		sweepDone:  make(chan sweepAnswer, 1),
-		rescueDone: make(chan rescueAnswer, 1),
+		callDone:   make(chan func(), claimCalls+settleCalls+2), // a sweep and a rescue
 		gone:       make(chan struct{}),
 	}
 	l.calls, l.endCalls = context.WithCancel(context.WithoutCancel(ctx))
@@ -138,14 +105,8 @@ func (l *loop) await(stop <-chan struct{}, timer <-chan time.Time) (note func())
 	case <-timer:
 	case h := <-l.sendDone:
 		return func() { l.hold(h) }
-	case a := <-l.claimDone:
-		return func() { l.noteClaim(a) }
-	case a := <-l.settleDone:
-		return func() { l.noteSettle(a) }
-	case a := <-l.sweepDone:
-		return func() { l.noteSweep(a) }
-	case a := <-l.rescueDone:
-		return func() { l.noteRescue(a) }
+	case note = <-l.callDone:
+		return note
 	}
 	return func() {}
 }
@@ -181,15 +142,15 @@ func (a alarm) after(now time.Time) time.Duration {
 	return time.Time(a).Sub(now)
 }
 
-// call runs one call of the queue in its own goroutine, bounded in time, and turns a panic into an error. answer must
-// not block. It returns when it began.
-func (l *loop) call(limit time.Duration, what string, do func(context.Context) error, answer func(asked time.Time, err error)) (asked time.Time) {
+// call runs one call of the queue in its own goroutine, bounded in time, and turns a panic into an error. told is called
+// there at the end and returns how the loop is to note it. call returns when it began.
+func (l *loop) call(limit time.Duration, what string, do func(context.Context) error, told func(asked time.Time, err error) (note func())) (asked time.Time) {
 	asked = time.Now()
 	l.running.Go(func() {
 		ctx, cancel := context.WithTimeout(l.calls, limit)
 		defer cancel()
 		err := errors.New("the call did not return")
-		defer func() { answer(asked, err) }()
+		defer func() { l.callDone <- told(asked, err) }()
 		defer func() {
 			if p := recover(); p != nil {
 				err = fmt.Errorf("panic: %s", panicText(p))
@@ -255,26 +216,26 @@ func (l *loop) sweep(now time.Time, next *alarm) {
 	l.call(l.cfg.CallTimeout, "sweep", func(ctx context.Context) (err error) {
 		lanes, err = l.queue.Waiting(ctx)
 		return err
-	}, func(asked time.Time, err error) { l.sweepDone <- sweepAnswer{asked, lanes, err} })
+	}, func(asked time.Time, err error) func() { return func() { l.noteSweep(asked, lanes, err) } })
 }
 
-func (l *loop) noteSweep(a sweepAnswer) {
+func (l *loop) noteSweep(asked time.Time, lanes []notice.Lane, err error) {
 	now := time.Now()
 	l.sweeping = false
 	load := Load{InFlight: l.inFlight, Unsettled: l.results.len()}
-	if a.err != nil {
-		l.broke("sweep", a.err, now)
+	if err != nil {
+		l.broke("sweep", err, now)
 		load.Interrupted = true
 	} else {
-		l.answered(a.asked, now)
+		l.answered(asked, now)
 		if l.sweepAt = now.Add(l.cfg.SweepEvery); !l.link.answers { // asked before the last error: it proves nothing
 			l.sweepAt = l.link.probeAt()
 		}
-		load.WaitingLanes = len(a.lanes)
-		for _, w := range a.lanes {
+		load.WaitingLanes = len(lanes)
+		for _, w := range lanes {
 			load.Oldest = max(load.Oldest, -w.DueIn)
 		}
-		l.followUp(a.lanes, now)
+		l.followUp(lanes, now)
 	}
 	l.observer.Swept(load)
 }
@@ -301,24 +262,24 @@ func (l *loop) rescue(now time.Time, next *alarm) {
 	l.call(l.cfg.CallTimeout, "rescue", func(ctx context.Context) (err error) {
 		count, givenUp, err = l.queue.Rescue(ctx, rescueRows, l.cfg.Timeout)
 		return err
-	}, func(asked time.Time, err error) { l.rescueDone <- rescueAnswer{asked, count, givenUp, err} })
+	}, func(asked time.Time, err error) func() { return func() { l.noteRescue(asked, count, givenUp, err) } })
 }
 
-func (l *loop) noteRescue(a rescueAnswer) {
+func (l *loop) noteRescue(asked time.Time, count int, givenUp []notice.ClientID, err error) {
 	now := time.Now()
 	l.rescuing = false
-	if a.err != nil {
-		l.broke("rescue", a.err, now)
+	if err != nil {
+		l.broke("rescue", err, now)
 		return
 	}
 	l.link.failures = 0
-	l.answered(a.asked, now)
-	if a.count < rescueRows {
+	l.answered(asked, now)
+	if count < rescueRows {
 		l.rescueAt = later(l.rescueAt, now.Add(l.cfg.RescueEvery))
 	}
-	if a.count > 0 {
-		l.observer.Rescued(a.count, a.givenUp)
-		l.log.Warn("attempts rescued after their lease expired", "count", a.count)
+	if count > 0 {
+		l.observer.Rescued(count, givenUp)
+		l.log.Warn("attempts rescued after their lease expired", "count", count)
 		l.sweepAt = now // the next attempt may be due already
 	}
 }

@@ -111,30 +111,30 @@ func (l *loop) callSettle(batch []*result) {
 	l.call(l.cfg.CallTimeout, "settle", func(ctx context.Context) (err error) {
 		next, err = l.queue.Settle(ctx, done)
 		return err
-	}, func(asked time.Time, err error) {
+	}, func(asked time.Time, err error) func() {
 		l.observer.Settled(time.Since(asked), done, err)
 		if err == nil {
 			for i := range done {
 				l.account(&done[i])
 			}
 		}
-		l.settleDone <- settleAnswer{asked, batch, next, err}
+		return func() { l.noteSettle(asked, batch, next, err) }
 	})
 }
 
 // noteSettle frees the slots of what is stored, and keeps the rest.
-func (l *loop) noteSettle(a settleAnswer) {
+func (l *loop) noteSettle(asked time.Time, batch []*result, next []notice.Lane, err error) {
 	now := time.Now()
 	l.results.calls--
-	if a.err != nil {
-		l.noteSettleFailed(a, now)
+	if err != nil {
+		l.noteSettleFailed(batch, err, now)
 		return
 	}
 	l.link.failures = 0
-	l.answered(a.asked, now)
+	l.answered(asked, now)
 	l.results.batchLimit.worked()
 	l.results.stored = now
-	for _, h := range a.batch {
+	for _, h := range batch {
 		l.results.paid(h)
 		delete(l.results.held, h)
 		l.inFlight--
@@ -142,33 +142,33 @@ func (l *loop) noteSettle(a settleAnswer) {
 		l.lanes.book(lane, -1, 0)
 		l.lanes.release(lane)
 	}
-	l.followUp(a.next, now)
+	l.followUp(next, now)
 }
 
 // noteSettleFailed keeps a batch for later. One that failed alone goes to the end, so that others show whether the
 // database or it is to blame.
-func (l *loop) noteSettleFailed(a settleAnswer, now time.Time) {
+func (l *loop) noteSettleFailed(batch []*result, err error, now time.Time) {
 	r := &l.results
-	r.batchLimit.failed(len(a.batch))
-	if len(a.batch) > 1 {
-		r.waiting = append(slices.Clone(a.batch), r.waiting...)
-		l.broke("settle", a.err, now)
+	r.batchLimit.failed(len(batch))
+	if len(batch) > 1 {
+		r.waiting = slices.Concat(batch, r.waiting)
+		l.broke("settle", err, now)
 		return
 	}
-	h := a.batch[0]
+	h := batch[0]
 	known := h.poison.isolated
-	h.poison.failedAlone(now, r.stored, a.err)
+	h.poison.failedAlone(now, r.stored, err)
 	if !h.poison.isolated {
 		h.heldSince = now
 		r.waiting = append(r.waiting, h)
-		l.broke("settle", a.err, now)
+		l.broke("settle", err, now)
 		return
 	}
 	r.paid(h)
 	r.isolated = append(r.isolated, h)
 	if !known {
 		l.log.Error("outcome put aside: it alone cannot be stored", "notification", h.Attempt.Notification,
-			"number", h.Attempt.Number, "outcome", h.Result.Outcome, "error", a.err)
-		l.broke("settle", a.err, now)
+			"number", h.Attempt.Number, "outcome", h.Result.Outcome, "error", err)
+		l.broke("settle", err, now)
 	}
 }
