@@ -34,7 +34,7 @@ func (l *loop) claim(now time.Time, next *alarm) {
 func (l *loop) callClaim(requests []notice.ClaimRequest) time.Time {
 	var got []notice.Attempt
 	// A claim older than Lease − Timeout leaves no room for an attempt, so there is no use in waiting for it longer.
-	limit := min(l.cfg.CallTimeout, l.cfg.Lease-l.cfg.Timeout)
+	limit := min(callTimeout, l.cfg.Lease-l.cfg.Timeout)
 	return l.call(limit, "claim", func(ctx context.Context) (err error) {
 		got, err = l.queue.Claim(ctx, requests, l.cfg.Lease)
 		return err

@@ -19,41 +19,32 @@ type Config struct {
 	Timeout time.Duration
 	// Lease is how long a claim is ours; it must exceed Timeout (contract, After a kill). Default 20 s.
 	Lease time.Duration
-	// SweepEvery is the distance between two sweeps of all lanes. Default 300 ms.
-	SweepEvery time.Duration
-	// SettleWithin is how long an outcome waits for others to share its commit. Default 5 ms.
-	SettleWithin time.Duration
-	// RescueEvery is the distance between two rescues. Default 1 s.
-	RescueEvery time.Duration
-	// CallTimeout bounds one call of the queue; a claim also by Lease − Timeout, since a later answer is of no use.
-	// Default 5 s.
-	CallTimeout time.Duration
 	// DrainTimeout bounds the end of Run. It must exceed Timeout by 2 s or more, so that attempts under way end by
 	// themselves and their outcomes are stored. Default 18 s (the process has 20 s, contract, Listeners).
 	DrainTimeout time.Duration
 }
 
 const (
-	maxSlots    = 4096
-	claimCalls  = 2               // claims under way at once
-	claimRows   = 500             // attempts asked for by one claim
-	settleCalls = 2               // settlements under way at once
-	settleRows  = 500             // outcomes in one settlement (design, Transactions: T3)
-	rescueRows  = 500             // attempts in one rescue
-	quiet       = 3 * time.Second // no rescue so soon after the database answers again (design, Lease)
-	lateShare   = 4               // one slot in so many is for late notifications (design, Lanes)
-	leaveGrace  = time.Second / 2 // before the end of the drain: calls of the queue are cancelled
-	cutGrace    = 3 * leaveGrace  // before the end of the drain: attempts are cut off
+	maxSlots     = 4096
+	claimCalls   = 2                      // claims under way at once
+	claimRows    = 500                    // attempts asked for by one claim
+	settleCalls  = 2                      // settlements under way at once
+	settleRows   = 500                    // outcomes in one settlement (design, Transactions: T3)
+	settleWithin = 5 * time.Millisecond   // how long an outcome waits for others to share its commit
+	sweepEvery   = 300 * time.Millisecond // the distance between two sweeps of all lanes
+	rescueEvery  = time.Second            // the distance between two rescues
+	rescueRows   = 500                    // attempts in one rescue
+	callTimeout  = 5 * time.Second        // bounds one call of the queue; a claim also by Lease − Timeout, since a later answer is of no use
+	quiet        = 3 * time.Second        // no rescue so soon after the database answers again (design, Lease)
+	lateShare    = 4                      // one slot in so many is for late notifications (design, Lanes)
+	leaveGrace   = time.Second / 2        // before the end of the drain: calls of the queue are cancelled
+	cutGrace     = 3 * leaveGrace         // before the end of the drain: attempts are cut off
 )
 
 func (c Config) withDefaults() Config {
 	c.Slots, c.PerLane = cmp.Or(c.Slots, maxSlots), cmp.Or(c.PerLane, 512)
 	c.Timeout = cmp.Or(c.Timeout, notice.Timeout)
 	c.Lease = cmp.Or(c.Lease, 20*time.Second)
-	c.SweepEvery = cmp.Or(c.SweepEvery, 300*time.Millisecond)
-	c.SettleWithin = cmp.Or(c.SettleWithin, 5*time.Millisecond)
-	c.RescueEvery = cmp.Or(c.RescueEvery, time.Second)
-	c.CallTimeout = cmp.Or(c.CallTimeout, 5*time.Second)
 	c.DrainTimeout = cmp.Or(c.DrainTimeout, 18*time.Second)
 	return c
 }
@@ -65,21 +56,8 @@ func (c Config) check() error {
 	if c.Slots < 1 || c.PerLane < 1 {
 		refuse("slots (%d) and slots per lane (%d) must be at least 1", c.Slots, c.PerLane)
 	}
-	for _, d := range []struct {
-		name  string
-		value time.Duration
-	}{
-		{"timeout", c.Timeout},
-		{"lease", c.Lease},
-		{"sweep", c.SweepEvery},
-		{"settle", c.SettleWithin},
-		{"rescue", c.RescueEvery},
-		{"call timeout", c.CallTimeout},
-		{"drain timeout", c.DrainTimeout},
-	} {
-		if d.value <= 0 {
-			refuse("%s is %s, must be positive", d.name, d.value)
-		}
+	if c.Timeout <= 0 {
+		refuse("timeout is %s, must be positive", c.Timeout)
 	}
 	if c.Lease <= c.Timeout {
 		refuse("lease (%s) must exceed timeout (%s), or an attempt could outlive its lease", c.Lease, c.Timeout)

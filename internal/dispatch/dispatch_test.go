@@ -260,12 +260,14 @@ func TestTheObserverSeesTheLoad(t *testing.T) {
 }
 
 func TestAConfigurationThatCannotWorkIsRefusedWithAllReasons(t *testing.T) {
-	_, err := New(nil, nil, Config{Slots: -1, Lease: 15 * time.Second, SweepEvery: -time.Second, DrainTimeout: 16 * time.Second}, nil, nil)
+	_, err := New(nil, nil, Config{Slots: -1, Lease: 15 * time.Second, DrainTimeout: 16 * time.Second}, nil, nil)
 	for _, reason := range []string{
-		"slots (-1)", "sweep is -1s, must be positive", "lease (15s) must exceed timeout (15s)", "drain timeout (16s) must exceed timeout (15s) by 2s",
+		"slots (-1)", "lease (15s) must exceed timeout (15s)", "drain timeout (16s) must exceed timeout (15s) by 2s",
 	} {
 		require.ErrorContains(t, err, reason)
 	}
+	_, err = New(nil, nil, Config{Timeout: -time.Second}, nil, nil)
+	require.ErrorContains(t, err, "timeout is -1s, must be positive")
 	_, err = New(nil, nil, Config{}, nil, nil)
 	require.NoError(t, err)
 	_, err = New(nil, nil, Config{Timeout: time.Second, Lease: 1100 * time.Millisecond}, nil, nil)

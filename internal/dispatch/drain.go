@@ -12,7 +12,7 @@ func (l *loop) drain(now time.Time) {
 	l.draining = true
 	l.leave = now.Add(l.cfg.DrainTimeout - leaveGrace)
 	l.cutAt = now.Add(l.cfg.DrainTimeout - cutGrace)
-	l.sweepAt = later(now, l.link.probeAt())
+	l.sweepAt = l.link.probeAt()
 	l.log.Info("drain started: no new claims", "in_flight", l.inFlight, "unsettled", l.results.len())
 }
 

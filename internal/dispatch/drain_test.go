@@ -133,11 +133,11 @@ func TestAnAttemptThatOutlivesTheDrainIsNotWaitedFor(t *testing.T) {
 func TestAnAttemptCutOffByTheDrainIsUnknown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, always(hanging))
-		w.queue.setLag(8 * time.Second) // so that the claim answers 4 s into the drain
-		w.startWith(w.queue, w.farm, Config{Lease: 40 * time.Second, CallTimeout: 10 * time.Second}, nil)
+		w.queue.setLag(4900 * time.Millisecond) // so that the claim answers 4.4 s into the drain
+		w.startWith(w.queue, w.farm, Config{Lease: 40 * time.Second}, nil)
 		pass(20 * time.Second)
 		c := w.event("itp")
-		pass(4500 * time.Millisecond)
+		pass(500 * time.Millisecond)
 		w.queue.setLag(0)
 		w.end()
 		require.Len(t, w.farm.posts, 1)

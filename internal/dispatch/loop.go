@@ -213,7 +213,7 @@ func (l *loop) sweep(now time.Time, next *alarm) {
 	}
 	l.sweeping = true
 	var lanes []notice.Lane
-	l.call(l.cfg.CallTimeout, "sweep", func(ctx context.Context) (err error) {
+	l.call(callTimeout, "sweep", func(ctx context.Context) (err error) {
 		lanes, err = l.queue.Waiting(ctx)
 		return err
 	}, func(asked time.Time, err error) func() { return func() { l.noteSweep(asked, lanes, err) } })
@@ -228,7 +228,7 @@ func (l *loop) noteSweep(asked time.Time, lanes []notice.Lane, err error) {
 		load.Interrupted = true
 	} else {
 		l.answered(asked, now)
-		if l.sweepAt = now.Add(l.cfg.SweepEvery); !l.link.answers { // asked before the last error: it proves nothing
+		if l.sweepAt = now.Add(sweepEvery); !l.link.answers { // asked before the last error: it proves nothing
 			l.sweepAt = l.link.probeAt()
 		}
 		load.WaitingLanes = len(lanes)
@@ -259,7 +259,7 @@ func (l *loop) rescue(now time.Time, next *alarm) {
 	l.rescuing = true
 	var count int
 	var givenUp []notice.ClientID
-	l.call(l.cfg.CallTimeout, "rescue", func(ctx context.Context) (err error) {
+	l.call(callTimeout, "rescue", func(ctx context.Context) (err error) {
 		count, givenUp, err = l.queue.Rescue(ctx, rescueRows, l.cfg.Timeout)
 		return err
 	}, func(asked time.Time, err error) func() { return func() { l.noteRescue(asked, count, givenUp, err) } })
@@ -274,19 +274,12 @@ func (l *loop) noteRescue(asked time.Time, count int, givenUp []notice.ClientID,
 	}
 	l.link.failures = 0
 	l.answered(asked, now)
-	if count < rescueRows {
-		l.rescueAt = later(l.rescueAt, now.Add(l.cfg.RescueEvery))
+	if next := now.Add(rescueEvery); count < rescueRows && next.After(l.rescueAt) {
+		l.rescueAt = next
 	}
 	if count > 0 {
 		l.observer.Rescued(count, givenUp)
 		l.log.Warn("attempts rescued after their lease expired", "count", count)
 		l.sweepAt = now // the next attempt may be due already
 	}
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }

@@ -93,7 +93,7 @@ func (l *loop) hold(h *result) {
 // settle stores outcomes while the database answers.
 func (l *loop) settle(now time.Time, next *alarm) {
 	for l.link.answers && l.results.calls < settleCalls {
-		batch := l.results.take(now, l.cfg.SettleWithin, next)
+		batch := l.results.take(now, settleWithin, next)
 		if batch == nil {
 			return
 		}
@@ -108,7 +108,7 @@ func (l *loop) callSettle(batch []*result) {
 		done[i] = h.Settlement
 	}
 	var next []notice.Lane
-	l.call(l.cfg.CallTimeout, "settle", func(ctx context.Context) (err error) {
+	l.call(callTimeout, "settle", func(ctx context.Context) (err error) {
 		next, err = l.queue.Settle(ctx, done)
 		return err
 	}, func(asked time.Time, err error) func() {
