@@ -34,10 +34,8 @@ func (d *Dispatcher) Behind() time.Duration {
 // tellBehind publishes what Behind tells.
 func (l *loop) tellBehind(now time.Time) {
 	b := behind{at: now, delay: l.delay}
-	for _, asked := range l.asked {
-		if b.asked.IsZero() || asked.Before(b.asked) {
-			b.asked = asked
-		}
+	if len(l.asked) > 0 {
+		b.asked = l.asked[0]
 	}
 	l.behind.Store(&b)
 }

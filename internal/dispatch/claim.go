@@ -69,7 +69,6 @@ func (l *loop) noteClaim(asked time.Time, requests []notice.ClaimRequest, attemp
 		got[attempts[i].Client]++
 		l.begin(attempts[i])
 	}
-	l.inFlight += len(attempts)
 	for _, w := range requests {
 		lane, n := l.lanes.of(w.Client), got[w.Client]
 		l.lanes.book(lane, n, -w.Free)

@@ -146,7 +146,13 @@ func (s *lanes) book(l *lane, inFlight, asked int) {
 // reserve changes what a lane holds for commits under way.
 func (s *lanes) reserve(l *lane, n int) {
 	l.reserved += n
+	s.reserved += n
 	s.book(l, 0, n)
+}
+
+// inFlight is how many slots all lanes hold.
+func (s *lanes) inFlight() int {
+	return s.usage.busy[quick] + s.usage.busy[slow] + s.usage.busy[silent]
 }
 
 // classify gives a lane its class, and what it holds goes with it.

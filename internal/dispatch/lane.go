@@ -56,14 +56,15 @@ func (l *lane) request(n int, now time.Time) notice.ClaimRequest {
 
 // lanes are all lanes the loop knows, by the state of their work: ready, later, or none.
 type lanes struct {
-	begin  time.Time // tick 0 of the wheels
-	all    map[notice.ClientID]*lane
-	habits map[notice.ClientID]habit // of lanes that are not in all; at most one for each registration
-	ready  map[*lane]struct{}
-	later  laterHeap
-	pool   candidates // reused by share
-	usage  usage
-	dry    time.Time // when ready lanes last found no slot free
+	begin    time.Time // tick 0 of the wheels
+	all      map[notice.ClientID]*lane
+	habits   map[notice.ClientID]habit // of lanes that are not in all; at most one for each registration
+	ready    map[*lane]struct{}
+	later    laterHeap
+	pool     candidates // reused by share
+	usage    usage
+	reserved int       // slots that Reserve took and that are neither started nor released
+	dry      time.Time // when ready lanes last found no slot free
 }
 
 func newLanes(begin time.Time) *lanes {

@@ -29,10 +29,8 @@ type loop struct {
 	running  sync.WaitGroup // queue calls under way
 
 	lanes      *lanes
-	inFlight   int // slots held by lanes
 	unbegun    atomic.Int64
-	reserved   int         // slots that Reserve took and that are neither started nor released
-	asked      []time.Time // when each of the claims under way was asked for
+	asked      []time.Time // when each of the claims under way was asked for, in this order
 	batchLimit batchLimit
 	claimed    time.Time     // when a claim last succeeded
 	delay      time.Duration // of first attempts up to their claim, of late; of lanes that waited for no slot
@@ -44,7 +42,7 @@ type loop struct {
 
 	draining      bool
 	cutAt, leave  time.Time // set when draining
-	cut, ended    bool
+	ended         bool
 	interruptedAt time.Time // start of the interruption that is going on; zero: none
 
 	sendDone chan *result
@@ -56,7 +54,7 @@ func newLoop(ctx context.Context, d *Dispatcher) *loop {
 	l := &loop{
 		Dispatcher: d,
 		lanes:      newLanes(time.Now()),
-		results:    newResults(),
+		results:    results{held: make(map[*result]struct{}), batchLimit: newBatchLimit(settleRows)},
 		batchLimit: newBatchLimit(claimRows),
 		sendDone:   make(chan *result, d.cfg.Slots),
 		callDone:   make(chan func(), claimCalls+settleCalls+2), // a sweep and a rescue
@@ -183,7 +181,7 @@ func (l *loop) answered(asked, now time.Time) {
 	}
 	l.rescueAt = now.Add(quiet)
 	if !l.interruptedAt.IsZero() {
-		l.log.Info("database answers again", "after", now.Sub(l.interruptedAt), "unsettled", l.results.len())
+		l.log.Info("database answers again", "after", now.Sub(l.interruptedAt), "unsettled", len(l.results.held))
 		l.interruptedAt = time.Time{}
 	}
 }
@@ -195,7 +193,7 @@ func (l *loop) broke(what string, err error, now time.Time) {
 	l.sweepAt = l.link.probeAt()
 	if l.interruptedAt.IsZero() {
 		l.interruptedAt = now
-		l.log.Warn("database interrupted", "in", what, "error", err, "unsettled", l.results.len())
+		l.log.Warn("database interrupted", "in", what, "error", err, "unsettled", len(l.results.held))
 	}
 }
 
@@ -204,7 +202,7 @@ func (l *loop) sound() bool { return l.link.answers && l.results.owed == 0 }
 
 // sweep asks for all lanes with work; after an interruption it is the probe, too. A drain sweeps only to probe.
 func (l *loop) sweep(now time.Time, next *alarm) {
-	if l.sweeping || (l.draining && (l.link.answers || l.results.len() == 0)) {
+	if l.sweeping || (l.draining && (l.link.answers || len(l.results.held) == 0)) {
 		return
 	}
 	if now.Before(l.sweepAt) {
@@ -222,7 +220,7 @@ func (l *loop) sweep(now time.Time, next *alarm) {
 func (l *loop) noteSweep(asked time.Time, lanes []notice.Lane, err error) {
 	now := time.Now()
 	l.sweeping = false
-	load := Load{InFlight: l.inFlight, Unsettled: l.results.len()}
+	load := Load{InFlight: l.lanes.inFlight(), Unsettled: len(l.results.held)}
 	if err != nil {
 		l.broke("sweep", err, now)
 		load.Interrupted = true

@@ -26,14 +26,13 @@ func (d *Dispatcher) Reserve(client notice.ClientID) (lease time.Duration, soon 
 	lane := l.lanes.of(client)
 	defer l.lanes.release(lane)
 	l.lanes.measure(now)
-	if lane.class == quick && lane.load() > 0 && (int(l.unbegun.Load()) > maxUnbegun || l.results.len() > maxUnsettled) {
+	if lane.class == quick && lane.load() > 0 && (int(l.unbegun.Load()) > maxUnbegun || len(l.results.held) > maxUnsettled) {
 		return 0, true
 	}
 	if !l.lanes.free(lane, allowance{slots: l.cfg.Slots, perLane: l.cfg.PerLane, now: now}) {
 		return 0, false
 	}
 	l.lanes.reserve(lane, 1)
-	l.reserved++
 	return l.cfg.Lease, false
 }
 
@@ -77,16 +76,12 @@ func (d *Dispatcher) Release(client notice.ClientID) {
 	lane := l.lanes.of(client)
 	l.lanes.reserve(lane, -1)
 	l.lanes.release(lane)
-	l.reserved--
 	l.wakes.poke()
 }
 
 // Start sends attempts whose commit is confirmed. Each has a slot that Reserve took. After the end of Run they are not
 // sent, and a rescue settles them.
 func (d *Dispatcher) Start(attempts []notice.Attempt) {
-	if len(attempts) == 0 {
-		return
-	}
 	d.observer.Started(attempts)
 	l := d.loop.Load()
 	l.mu.Lock()
@@ -97,8 +92,6 @@ func (d *Dispatcher) Start(attempts []notice.Attempt) {
 		l.lanes.reserve(lane, -1)
 		l.lanes.book(lane, 1, 0)
 		lane.started(1, now)
-		l.reserved--
-		l.inFlight++
 		if !l.ended {
 			l.begin(a)
 		}

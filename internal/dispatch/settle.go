@@ -27,12 +27,6 @@ type results struct {
 	stored     time.Time // when a settlement last succeeded
 }
 
-func newResults() results {
-	return results{held: make(map[*result]struct{}), batchLimit: newBatchLimit(settleRows)}
-}
-
-func (r *results) len() int { return len(r.held) }
-
 // owe marks what is held now as owed, except what was put aside.
 func (r *results) owe() {
 	r.owed = 0
@@ -137,7 +131,6 @@ func (l *loop) noteSettle(asked time.Time, batch []*result, next []notice.Lane, 
 	for _, h := range batch {
 		l.results.paid(h)
 		delete(l.results.held, h)
-		l.inFlight--
 		lane := l.lanes.of(h.Attempt.Client)
 		l.lanes.book(lane, -1, 0)
 		l.lanes.release(lane)

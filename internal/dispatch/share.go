@@ -89,9 +89,7 @@ func (s *lanes) share(a allowance) []grant {
 		switch room := l.room(a); {
 		case l.inFlight >= room:
 			l.stop(notice.DelayReceiver, a.now)
-		case l.burden(a) >= room || l.load() >= a.perLane: // by commits of ours, or claims that are under way
-			l.stop(l.heldBy(), a.now)
-		case !p.allows(l, l.load()):
+		case l.burden(a) >= room || l.load() >= a.perLane || !p.allows(l, l.load()): // by commits of ours, claims that are under way, or others
 			l.stop(l.heldBy(), a.now)
 		case l.poison.isolated:
 			return []grant{{lane: l, free: 1}}
