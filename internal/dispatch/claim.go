@@ -39,11 +39,7 @@ func (l *loop) callClaim(requests []notice.ClaimRequest) time.Time {
 		got, err = l.queue.Claim(ctx, requests, l.cfg.Lease)
 		return err
 	}, func(asked time.Time, err error) func() {
-		slots := 0
-		for _, w := range requests {
-			slots += w.Free
-		}
-		l.observer.Claimed(time.Since(asked), len(requests), slots, got, err)
+		l.observer.Claimed(time.Since(asked), got, err)
 		return func() { l.noteClaim(asked, requests, got, err) }
 	})
 }

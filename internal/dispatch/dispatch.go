@@ -22,7 +22,7 @@
 // in a goroutine of its own, few at a time (two claims, two settlements, one sweep, one rescue), and answers the loop
 // over a channel. Every attempt has a goroutine too, one per slot.
 //
-// The loop asks only for lanes that it knows to have due work: a wake-up after a commit (Wake), a due time the database
+// The loop asks only for lanes that it knows to have due work: a wake-up after a commit (WakeIn), a due time the database
 // told (Settle, Waiting; a lane keeps them as one bit per 20 ms), or a lane whose last claim came back full. A sweep of all lanes every 300 ms is the truth that
 // covers a lost wake-up. Otherwise it sleeps until the earliest due time it knows.
 //
@@ -125,9 +125,9 @@ type Sender interface {
 
 // Observer is told what happened, for metrics. Its methods are called from several goroutines and must not block.
 type Observer interface {
-	// Claimed reports one claim: how long it took, for how many lanes and slots it asked, and what it got. StartedAt minus
-	// ScheduledAt of a first attempt is its delay.
-	Claimed(took time.Duration, lanes, slots int, got []notice.Attempt, err error)
+	// Claimed reports one claim: how long it took, and what it got. StartedAt minus ScheduledAt of a first attempt is its
+	// delay.
+	Claimed(took time.Duration, got []notice.Attempt, err error)
 	// Started reports first attempts that were claimed in the commit of their changes and leave now. That began at
 	// ClaimedAt or later.
 	Started(got []notice.Attempt)
@@ -187,11 +187,9 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	return l.run(ctx)
 }
 
-// Wake announces that a lane has work that is due now. It is cheap, never blocks, and may be called at any time from any
-// goroutine; close wake-ups of one lane count as one. It is a hint: a lost one delays the work by at most one sweep.
-func (d *Dispatcher) Wake(client notice.ClientID) { d.wakes.add(client, time.Now()) }
-
-// WakeIn is Wake for work that becomes due after the duration in (contract, notBefore).
+// WakeIn announces that a lane has work that becomes due after the duration in (contract, notBefore), 0 or less for now. It
+// is cheap, never blocks, and may be called at any time from any goroutine; close wake-ups of one lane count as one. It is a
+// hint: a lost one delays the work by at most one sweep.
 func (d *Dispatcher) WakeIn(client notice.ClientID, in time.Duration) {
 	d.wakes.add(client, time.Now().Add(in))
 }
@@ -199,9 +197,9 @@ func (d *Dispatcher) WakeIn(client notice.ClientID, in time.Duration) {
 // noObserver is told nothing.
 type noObserver struct{}
 
-func (noObserver) Claimed(time.Duration, int, int, []notice.Attempt, error) {}
-func (noObserver) Started([]notice.Attempt)                                 {}
-func (noObserver) Settled(time.Duration, []notice.Settlement, error)        {}
-func (noObserver) Rescued(int, []notice.ClientID)                           {}
-func (noObserver) Panicked()                                                {}
-func (noObserver) Swept(Load)                                               {}
+func (noObserver) Claimed(time.Duration, []notice.Attempt, error)    {}
+func (noObserver) Started([]notice.Attempt)                          {}
+func (noObserver) Settled(time.Duration, []notice.Settlement, error) {}
+func (noObserver) Rescued(int, []notice.ClientID)                    {}
+func (noObserver) Panicked()                                         {}
+func (noObserver) Swept(Load)                                        {}

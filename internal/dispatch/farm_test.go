@@ -131,6 +131,9 @@ func (w *world) startWith(q Queue, s Sender, cfg Config, o Observer) *replica {
 	return r
 }
 
+// Wake is WakeIn for work that is due now.
+func (r *replica) Wake(client notice.ClientID) { r.WakeIn(client, 0) }
+
 // event commits a notification that happens now and wakes the first replica.
 func (w *world) event(client notice.ClientID) *chain {
 	c := w.queue.add(client, 0, 0)

@@ -9,7 +9,7 @@ import (
 // Reserve takes a slot for a first attempt that is recorded in the commit of its change and leaves right after it. The
 // lease is what the commit must give the attempt; 0: it would not leave at once. Then soon tells that it is the processor
 // that is busy, with attempts that are committed already: ask again. Otherwise the change is stored without an attempt, and
-// Wake announces it: the receiver is not quick, slots are scarce, the database was away, or the drain has begun.
+// WakeIn announces it: the receiver is not quick, slots are scarce, the database was away, or the drain has begun.
 //
 // Reserve does not wait. Each reservation ends with Start or Release.
 func (d *Dispatcher) Reserve(client notice.ClientID) (lease time.Duration, soon bool) {

@@ -20,7 +20,7 @@ func TestTheShareClaimedWithTheirChangeIsCounted(t *testing.T) {
 	second := first
 	second.Number = 2
 	m.Started([]notice.Attempt{first, first, first})
-	m.Claimed(time.Millisecond, 1, 1, []notice.Attempt{first, second}, nil)
+	m.Claimed(time.Millisecond, []notice.Attempt{first, second}, nil)
 	got := alarms.Gather(t, m.Registry)
 	require.Contains(t, got.Text, "\narauto_first_attempts_with_change_total 3\n")
 	require.Contains(t, got.Text, "\narauto_first_attempt_delay_seconds_count 4\n")

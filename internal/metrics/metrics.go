@@ -231,7 +231,7 @@ func (m *Metrics) Refused(why string) { m.refused.WithLabelValues(why).Inc() }
 func (m *Metrics) Unheard(why string) { m.unheard.WithLabelValues(why).Inc() }
 
 // Claimed implements dispatch.Observer.
-func (m *Metrics) Claimed(took time.Duration, _, _ int, got []notice.Attempt, err error) {
+func (m *Metrics) Claimed(took time.Duration, got []notice.Attempt, err error) {
 	if err != nil {
 		m.claimErrors.Inc()
 		return
