@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"syscall"
@@ -259,32 +258,25 @@ func (e *endpoint) handshake(ctx context.Context, c *conn, raw net.Conn, needles
 	c.Conn, c.handshaken = secured, time.Now()
 	c.local, c.remote, c.addr = raw.LocalAddr().String(), raw.RemoteAddr().String(), remoteAddr(raw)
 	state := secured.ConnectionState()
-	if len(state.PeerCertificates) == 0 {
-		return fmt.Errorf("the receiver showed no certificate")
-	}
-	leaf := state.PeerCertificates[0]
-	own := c.facts.OwnSerial
 	c.facts = notice.TLSFacts{
 		Version:         tls.VersionName(state.Version),
 		Cipher:          tls.CipherSuiteName(state.CipherSuite),
-		PeerSubject:     escape(mtls.Subject(leaf)), // names the organisation and leaves out its CNPJ
+		PeerSubject:     c.shown.Subject,
 		PeerFingerprint: c.shown.Fingerprint,
-		PeerSerial:      leaf.SerialNumber.Text(16),
-		PeerNotAfter:    leaf.NotAfter.UTC(),
-		OwnSerial:       own,
+		PeerSerial:      c.shown.Serial,
+		PeerNotAfter:    c.shown.NotAfter,
+		OwnSerial:       c.facts.OwnSerial,
 	}
 	return nil
 }
 
-// show keeps the receiver's own certificate.
+// show keeps the receiver's own certificate, the first: crypto/tls refuses a server that shows none.
 func (c *conn) show(all []*x509.Certificate) {
-	if len(all) == 0 {
-		return
-	}
 	leaf := all[0]
 	fingerprint := sha256.Sum256(leaf.Raw)
 	c.shown = &notice.ShownCertificate{
-		Subject: escape(mtls.Subject(leaf)), Issuer: escape(mtls.Issuer(leaf)), Serial: leaf.SerialNumber.Text(16),
+		Subject: escape(mtls.Subject(leaf)), // names the organisation and leaves out its CNPJ
+		Issuer:  escape(mtls.Issuer(leaf)), Serial: leaf.SerialNumber.Text(16),
 		Fingerprint: hex.EncodeToString(fingerprint[:]), NotAfter: leaf.NotAfter.UTC(),
 	}
 }

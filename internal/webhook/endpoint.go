@@ -72,7 +72,7 @@ func (s *Sender) endpoint(client notice.ClientID, t target, now time.Time) (*end
 	generation := s.generation(h)
 	key := endpointKey{client, t.authority}
 	s.mu.Lock()
-	if s.closed {
+	if s.background.ctx.Err() != nil {
 		s.mu.Unlock()
 		return nil, ErrClosed
 	}
@@ -169,8 +169,7 @@ func (s *Sender) makeRoom() {
 type background struct {
 	ctx    context.Context
 	cancel context.CancelFunc
-	mu     sync.Mutex
-	closed bool
+	mu     sync.Mutex // cancel is called under it
 	wait   sync.WaitGroup
 }
 
@@ -184,7 +183,7 @@ func newBackground() *background {
 func (b *background) begin() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.closed {
+	if b.ctx.Err() != nil {
 		return false
 	}
 	b.wait.Add(1)
@@ -196,8 +195,7 @@ func (b *background) end() { b.wait.Done() }
 // close ends what runs and awaits it.
 func (b *background) close() {
 	b.mu.Lock()
-	b.closed = true
-	b.mu.Unlock()
 	b.cancel()
+	b.mu.Unlock()
 	b.wait.Wait()
 }

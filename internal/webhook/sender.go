@@ -130,7 +130,6 @@ type Sender struct {
 	background *background
 
 	mu        sync.Mutex
-	closed    bool
 	endpoints map[endpointKey]*endpoint
 }
 
@@ -240,9 +239,6 @@ func (s *Sender) Refresh() { s.sweep(time.Now()) }
 // Close ends housekeeping and unfinished connections, closes the idle ones and refuses further attempts. Attempts in
 // flight end by themselves; call it when there are none.
 func (s *Sender) Close() {
-	s.mu.Lock()
-	s.closed = true
-	s.mu.Unlock()
 	s.background.close()
 	s.retireIf(func(endpointKey, *endpoint) bool { return true })
 }

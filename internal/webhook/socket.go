@@ -47,17 +47,10 @@ const (
 	peekedEnd            // the receiver ended or reset the connection
 )
 
-// peek looks at the receive queue and returns at once. A socket that cannot be asked looks empty.
+// peek looks at the receive queue and returns at once.
 func (s *socket) peek() peeked {
 	if s.raw == nil {
-		sys, ok := s.Conn.(syscall.Conn)
-		if !ok {
-			return peekedNothing
-		}
-		var err error
-		if s.raw, err = sys.SyscallConn(); err != nil {
-			return peekedEnd
-		}
+		s.raw, _ = s.Conn.(*net.TCPConn).SyscallConn() // which fails for the zero value only
 		s.look = s.receiveQueue
 	}
 	s.seen = peekedNothing
