@@ -30,7 +30,7 @@ func TestEveryReasonForClosingAConnectionIsCountedFromZero(t *testing.T) {
 	}
 	require.Len(t, want, 8)
 	require.Equal(t, want, figures())
-	m.Closed("client-alfa", webhook.ClosedMoved)
+	m.Closed(webhook.ClosedMoved)
 	want["moved"] = 1
 	require.Equal(t, want, figures())
 }

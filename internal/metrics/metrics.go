@@ -319,7 +319,7 @@ func (m *Metrics) Swept(l dispatch.Load) {
 func (m *Metrics) Attempted(notice.ClientID, *notice.Result) {}
 
 // Dialled implements webhook.Observer.
-func (m *Metrics) Dialled(_ notice.ClientID, _ time.Duration, err error) {
+func (m *Metrics) Dialled(err error) {
 	result := "open"
 	if err != nil {
 		result = "failed"
@@ -338,7 +338,7 @@ func (m *Metrics) ShowFaults(now map[store.FaultCause]bool) {
 }
 
 // Closed implements webhook.Observer.
-func (m *Metrics) Closed(_ notice.ClientID, why webhook.CloseReason) {
+func (m *Metrics) Closed(why webhook.CloseReason) {
 	m.closed.WithLabelValues(string(why)).Inc()
 }
 

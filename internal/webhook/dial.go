@@ -80,7 +80,7 @@ func (e *endpoint) resolveAgain() {
 	}
 	go func() {
 		defer s.background.end()
-		ctx, cancel := context.WithTimeout(s.background.ctx, s.timeout)
+		ctx, cancel := context.WithTimeout(s.background.ctx, s.cfg.Timeout)
 		defer cancel()
 		if addrs, err := lookup(ctx, s.resolver, e.target.host); err == nil {
 			e.moved(addrs)
@@ -145,13 +145,13 @@ func (s *Sender) reach(ctx context.Context, addrs []netip.Addr, port uint16, hab
 	var refusal error
 	for _, addr := range addrs {
 		at := netip.AddrPortFrom(addr.Unmap(), port)
-		if err := s.guard.Check(at); err != nil {
+		if err := s.cfg.Guard.Check(at); err != nil {
 			refusal = err
 			continue
 		}
 		open = append(open, at)
 	}
-	dialer := &net.Dialer{Control: s.guard.Control, KeepAliveConfig: probes}
+	dialer := &net.Dialer{Control: s.cfg.Guard.Control, KeepAliveConfig: probes}
 	open = habits.order(time.Now(), open)
 	switch len(open) {
 	case 0:

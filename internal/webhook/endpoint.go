@@ -19,8 +19,7 @@ import (
 type endpoint struct {
 	sender     *Sender
 	holder     *holder // the client's brand
-	client     notice.ClientID
-	target     target // its path is of no interest here
+	target     target  // its path is of no interest here
 	tls        *tls.Config
 	generation uint64
 	habits     *peerHabits
@@ -58,10 +57,10 @@ const (
 	sweepEvery = 5 * time.Second
 )
 
-func (s *Sender) newEndpoint(h *holder, client notice.ClientID, t target, generation uint64) *endpoint {
+func (s *Sender) newEndpoint(h *holder, t target, generation uint64) *endpoint {
 	return &endpoint{
-		sender: s, holder: h, client: client, target: t, generation: generation, habits: new(peerHabits), open: map[*conn]bool{},
-		tls: mtls.ClientConfig(h.identity, s.roots, t.host, s.checks...),
+		sender: s, holder: h, target: t, generation: generation, habits: new(peerHabits), open: map[*conn]bool{},
+		tls: mtls.ClientConfig(h.identity, s.cfg.Roots, t.host, s.cfg.Checks...),
 	}
 }
 
@@ -79,11 +78,11 @@ func (s *Sender) endpoint(client notice.ClientID, t target, now time.Time) (*end
 	old := s.endpoints[key]
 	e := old
 	if e == nil || e.generation != generation {
-		if err := s.guard.CheckHost(t.host, t.port); err != nil {
+		if err := s.cfg.Guard.CheckHost(t.host, t.port); err != nil {
 			s.mu.Unlock()
 			return nil, err
 		}
-		e = s.newEndpoint(h, client, t, generation)
+		e = s.newEndpoint(h, t, generation)
 		s.endpoints[key] = e
 	}
 	e.inFlight++
@@ -138,8 +137,9 @@ func (s *Sender) look(now time.Time) {
 // makeRoom closes idle connections before another is dialled when there are as many as may be: of the endpoints that
 // nobody uses, the longest unused first, and an eighth of all at once, so that this is rarely done.
 func (s *Sender) makeRoom() {
-	over := int(s.open.Load()) - s.most
-	if s.most == 0 || over < 0 {
+	most := s.cfg.Connections
+	over := int(s.open.Load()) - most
+	if most == 0 || over < 0 {
 		return
 	}
 	var gone []*endpoint
@@ -151,7 +151,7 @@ func (s *Sender) makeRoom() {
 		}
 	}
 	slices.SortFunc(unused, func(a, b endpointKey) int { return s.endpoints[a].lastUsed.Compare(s.endpoints[b].lastUsed) })
-	for need := over + max(1, s.most/8); need > 0 && len(unused) > 0; unused = unused[1:] {
+	for need := over + max(1, most/8); need > 0 && len(unused) > 0; unused = unused[1:] {
 		e := s.endpoints[unused[0]]
 		delete(s.endpoints, unused[0])
 		gone = append(gone, e)

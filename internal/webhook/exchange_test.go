@@ -103,7 +103,7 @@ func TestALaneHoldsNoMoreConnectionsThanItMay(t *testing.T) {
 	e.mu.Lock()
 	e.dialling--
 	e.mu.Unlock()
-	s.timeout = 10 * time.Second // the short one was for the attempt that waits in vain
+	s.cfg.Timeout = 10 * time.Second // the short one was for the attempt that waits in vain
 	require.Equal(t, notice.OutcomeDelivered, send(t, s, i.BaseURI("")).Outcome)
 }
 

@@ -30,18 +30,6 @@ const (
 // errNeedless ends a dial whose request found another connection while no other request waits; nobody is told.
 var errNeedless = errors.New("the request was served by another connection")
 
-// shaken notes a handshake that succeeded.
-func (g *gate) shaken(now time.Time, took time.Duration) {
-	g.shake.add(took)
-	g.life = now
-}
-
-// answered notes an answer.
-func (g *gate) answered(now time.Time, took time.Duration) {
-	g.answer.add(took)
-	g.life = now
-}
-
 // worth reports whether a handshake would come sooner than an open connection comes free.
 func (g *gate) worth(open, waiting int) bool {
 	return open < eager || time.Duration(waiting)*g.answer.value/time.Duration(open) > g.shake.value
@@ -109,9 +97,7 @@ func (e *endpoint) dial(w *connRequest) {
 	ctx, cancel := context.WithDeadline(s.background.ctx, w.attempt.deadline)
 	defer cancel()
 	c, err := e.connect(ctx, w)
-	if s.observer != nil {
-		s.observer.Dialled(e.client, time.Since(w.attempt.start), err)
-	}
+	s.cfg.Observer.Dialled(err)
 	e.dialled(w, c, err)
 }
 
@@ -127,7 +113,8 @@ func (e *endpoint) dialled(w *connRequest, c *conn, err error) {
 	}
 	switch {
 	case err == nil:
-		e.gate.shaken(c.handshaken, c.handshaken.Sub(c.began))
+		e.gate.life = c.handshaken
+		e.gate.shake.add(c.handshaken.Sub(c.began))
 		e.open[c] = true
 		if w.served() {
 			e.offer(c)

@@ -114,9 +114,9 @@ func TestForbiddenAddressesAreRefusedWhereverTheyComeFrom(t *testing.T) {
 	})
 	for _, text := range forbidden {
 		addr := netip.MustParseAddr(text)
-		require.Error(t, s.guard.Check(netip.AddrPortFrom(addr, 443)), text)
-		require.Error(t, s.guard.Control(tcp(addr), netip.AddrPortFrom(addr, 443).String(), nil), text)
-		require.Error(t, s.guard.CheckHost(text, 443), text)
+		require.Error(t, s.cfg.Guard.Check(netip.AddrPortFrom(addr, 443)), text)
+		require.Error(t, s.cfg.Guard.Control(tcp(addr), netip.AddrPortFrom(addr, 443).String(), nil), text)
+		require.Error(t, s.cfg.Guard.CheckHost(text, 443), text)
 
 		// A name that answers with it, as after DNS rebinding.
 		dns.Set("itp.example.com", addr)

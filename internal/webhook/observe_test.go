@@ -25,13 +25,13 @@ func (c *counter) Attempted(_ notice.ClientID, r *notice.Result) {
 	c.change(func() { c.outcomes = append(c.outcomes, r.Outcome) })
 }
 
-func (c *counter) Dialled(_ notice.ClientID, _ time.Duration, err error) {
+func (c *counter) Dialled(err error) {
 	c.change(func() { c.dialled = append(c.dialled, err) })
 }
 
 func (c *counter) Connections(n int) { c.change(func() { c.open += n }) }
 
-func (c *counter) Closed(_ notice.ClientID, why CloseReason) {
+func (c *counter) Closed(why CloseReason) {
 	c.change(func() { c.closed = append(c.closed, why) })
 }
 

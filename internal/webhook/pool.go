@@ -115,7 +115,8 @@ func (e *endpoint) note(x *exchange) {
 		return
 	}
 	x.noted = true
-	e.gate.answered(time.Now(), x.firstIn-x.firstOut)
+	e.gate.life = time.Now()
+	e.gate.answer.add(x.firstIn - x.firstOut)
 	x.conn.answers++
 	x.conn.kept.answered(x.answer.keep)
 	if x.reused {
@@ -165,9 +166,7 @@ func (e *endpoint) closed(c *conn, why CloseReason) {
 	delete(e.open, c)
 	e.dialMore(time.Now())
 	e.mu.Unlock()
-	if observer := e.sender.observer; observer != nil {
-		observer.Closed(e.client, why)
-	}
+	e.sender.cfg.Observer.Closed(why)
 	e.sender.connections(-1) // after its reason: who sees it gone finds why
 }
 

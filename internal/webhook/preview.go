@@ -9,17 +9,14 @@ import (
 // to, without sending anything. Of the configuration it uses Version, AuthorisationServerID, ASHeaders, Brands and Guard; an
 // address that may not be dialled is an error.
 func Preview(c Config, n notice.Attempt) (url string, wire []byte, err error) {
-	s := &Sender{guard: c.Guard}
-	s.dress(c)
-	if s.guard == nil {
-		s.guard = NewGuard(nil, nil)
-	}
+	s := &Sender{cfg: c.withDefaults()}
+	s.dress()
 	a, err := s.newAttempt(n)
 	if err == nil && s.holders[brand.Of(n.Client)] == nil {
 		err = ErrBrand
 	}
 	if err == nil {
-		err = s.guard.CheckHost(a.target.host, a.target.port)
+		err = s.cfg.Guard.CheckHost(a.target.host, a.target.port)
 	}
 	if err != nil {
 		return "", nil, err

@@ -51,7 +51,7 @@ func (s *Sender) Probe(ctx context.Context, base string) []ProbeStep { return s.
 
 // ProbeAs is Probe with the certificate of one brand.
 func (s *Sender) ProbeAs(ctx context.Context, of brand.Prefix, base string) []ProbeStep {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
 	var steps []ProbeStep
 	step := func(name StepName, err error, seen sentence, args ...any) bool {
@@ -68,7 +68,7 @@ func (s *Sender) ProbeAs(ctx context.Context, of brand.Prefix, base string) []Pr
 		err = ErrBrand
 	}
 	if err == nil {
-		err = s.guard.CheckHost(t.host, t.port)
+		err = s.cfg.Guard.CheckHost(t.host, t.port)
 	}
 	if !step(StepAddress, err, address) {
 		return steps
@@ -100,7 +100,7 @@ func (s *Sender) ProbeAs(ctx context.Context, of brand.Prefix, base string) []Pr
 	}
 	began = time.Now()
 	c := &conn{}
-	err = s.newEndpoint(h, "", t, s.generation(h)).handshake(ctx, c, raw, func() bool { return false })
+	err = s.newEndpoint(h, t, s.generation(h)).handshake(ctx, c, raw, func() bool { return false })
 	if err != nil {
 		step(StepCertificate, err, seenAfter, since(began))
 		return steps
@@ -123,7 +123,7 @@ func (s *Sender) ProbeAs(ctx context.Context, of brand.Prefix, base string) []Pr
 // probeAnonymously ends the probe of a Sender that has no certificate: the receiver's own is judged, and that it demands one is seen.
 // Whether it accepts a holder's cannot be. start is when the name was looked up.
 func (s *Sender) probeAnonymously(ctx context.Context, t target, raw net.Conn, start time.Time) []ProbeStep {
-	config := mtls.ClientConfig(nil, s.roots, t.host, s.checks...)
+	config := mtls.ClientConfig(nil, s.cfg.Roots, t.host, s.cfg.Checks...)
 	var asked bool
 	var believed *tls.ConnectionState
 	judge := config.VerifyConnection

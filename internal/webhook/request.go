@@ -34,7 +34,7 @@ type attempt struct {
 func (s *Sender) newAttempt(n notice.Attempt) (*attempt, error) {
 	path := ofb.Path(n.Kind, n.APIVersion, brand.ID(n.ResourceID))
 	a := &attempt{notice: n, interaction: n.Interaction.String(), url: n.BaseURI + path, start: time.Now()}
-	a.deadline, a.leaseEnd = a.start.Add(s.timeout), n.ClaimedAt.Add(s.lease)
+	a.deadline, a.leaseEnd = a.start.Add(s.cfg.Timeout), n.ClaimedAt.Add(s.cfg.Lease)
 	var err error
 	a.target, err = parseBase(n.BaseURI)
 	a.path = a.target.path + path
@@ -78,18 +78,14 @@ type headerLine struct{ name, value string }
 
 // dress sets the headers that are the same on every request. Their names are written as the contract spells them and
 // sorted.
-func (s *Sender) dress(c Config) {
-	c.Version = cmp.Or(c.Version, "dev")
+func (s *Sender) dress() {
+	c := &s.cfg
 	s.userAgent = "arauto/" + c.Version
 	s.plain = []headerLine{{"Content-Type", "application/json"}, {ofb.HeaderInteractionID, ""}}
-	names := c.ASHeaders
-	if names == nil {
-		names = []string{ofb.HeaderAuthorizationServerID, ofb.HeaderAuthorisationServerID}
-	}
 	s.holders = make(map[brand.Prefix]*holder, len(c.Brands)+1)
 	add := func(of brand.Prefix, who Holder) {
 		h := &holder{identity: who.Identity, enrolment: slices.Clone(s.plain)}
-		for _, name := range names {
+		for _, name := range c.ASHeaders {
 			if who.AuthorisationServerID != "" {
 				h.enrolment = append(h.enrolment, headerLine{name, who.AuthorisationServerID})
 			}
@@ -117,13 +113,13 @@ func (s *Sender) sendable() bool {
 }
 
 // complete reports whether every brand has an identity, or none in a Sender that only probes, and there are roots.
-func (s *Sender) complete(anonymous bool) bool {
+func (s *Sender) complete() bool {
 	for _, h := range s.holders {
-		if (h.identity == nil) != anonymous {
+		if (h.identity == nil) != s.cfg.Anonymous {
 			return false
 		}
 	}
-	return s.roots != nil
+	return s.cfg.Roots != nil
 }
 
 // appendRequest writes exactly what contract.md, "The outgoing request and its answer", allows. The path goes out as it

@@ -41,6 +41,7 @@ import (
 	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
 )
 
 // Reasons for not making an attempt.
@@ -58,13 +59,21 @@ var (
 type Observer interface {
 	// Attempted reports every attempt that was made.
 	Attempted(client notice.ClientID, result *notice.Result)
-	// Dialled reports a new connection, or one that failed, and how long it took since the attempt began.
-	Dialled(client notice.ClientID, took time.Duration, err error)
+	// Dialled reports a new connection, or one that failed.
+	Dialled(err error)
 	// Connections reports that the number of open connections changed by so many.
 	Connections(change int)
 	// Closed reports that a connection was closed, and why.
-	Closed(client notice.ClientID, why CloseReason)
+	Closed(why CloseReason)
 }
+
+// noObserver is told nothing.
+type noObserver struct{}
+
+func (noObserver) Attempted(notice.ClientID, *notice.Result) {}
+func (noObserver) Dialled(error)                             {}
+func (noObserver) Connections(int)                           {}
+func (noObserver) Closed(CloseReason)                        {}
 
 // Config holds a Sender's settings. A zero field means the default that its comment names.
 type Config struct {
@@ -98,6 +107,20 @@ type Config struct {
 	Anonymous bool // without Identity: the Sender can only Probe, and shows no certificate
 }
 
+func (c Config) withDefaults() Config {
+	if c.Guard == nil {
+		c.Guard = NewGuard(nil, nil)
+	}
+	if c.ASHeaders == nil {
+		c.ASHeaders = []string{ofb.HeaderAuthorizationServerID, ofb.HeaderAuthorisationServerID}
+	}
+	c.Timeout = cmp.Or(c.Timeout, notice.Timeout)
+	c.Lease = cmp.Or(c.Lease, c.Timeout+5*time.Second)
+	c.Version = cmp.Or(c.Version, "dev")
+	c.Observer = cmp.Or[Observer](c.Observer, noObserver{})
+	return c
+}
+
 // Holder is who we are to the receivers of one brand.
 type Holder struct {
 	Identity              *mtls.Identity
@@ -112,16 +135,10 @@ type holder struct {
 
 // Sender sends attempts. It is safe for concurrent use.
 type Sender struct {
+	cfg      Config // with its defaults
 	holders  map[brand.Prefix]*holder
-	roots    *mtls.Anchors
-	checks   []mtls.Check
-	guard    *Guard
 	resolver resolver
-	observer Observer
-	timeout  time.Duration
-	lease    time.Duration
 	keep     keepLimits
-	most     int          // connections; 0: no bound
 	open     atomic.Int64 // connections
 
 	userAgent string
@@ -137,26 +154,18 @@ type Sender struct {
 // the lease is not longer than the timeout, or when a header cannot be sent: these are mistakes of the calling program.
 func New(c Config) *Sender {
 	s := &Sender{
-		roots: c.Roots, checks: c.Checks, observer: c.Observer,
-		guard: c.Guard, resolver: net.DefaultResolver,
-		timeout: c.Timeout, lease: c.Lease, keep: defaultKeepLimits, most: c.Connections,
-		background: newBackground(),
-		endpoints:  map[endpointKey]*endpoint{},
-	}
-	if s.guard == nil {
-		s.guard = NewGuard(nil, nil)
+		cfg: c.withDefaults(), resolver: net.DefaultResolver, keep: defaultKeepLimits,
+		background: newBackground(), endpoints: map[endpointKey]*endpoint{},
 	}
 	if c.Resolver != "" {
 		s.resolver = stubResolver{server: c.Resolver}
 	}
-	s.timeout = cmp.Or(s.timeout, notice.Timeout)
-	s.lease = cmp.Or(s.lease, s.timeout+5*time.Second)
-	s.dress(c)
-	switch {
-	case !s.complete(c.Anonymous):
+	s.dress()
+	switch timeout, lease := s.cfg.Timeout, s.cfg.Lease; {
+	case !s.complete():
 		panic("webhook: no identity or no roots")
-	case s.timeout <= 0 || s.lease <= s.timeout:
-		panic(fmt.Sprintf("webhook: lease %s must exceed timeout %s", s.lease, s.timeout))
+	case timeout <= 0 || lease <= timeout:
+		panic(fmt.Sprintf("webhook: lease %s must exceed timeout %s", lease, timeout))
 	case !s.sendable():
 		panic("webhook: version, header name or authorisation server id cannot be sent in a header")
 	}
@@ -190,7 +199,7 @@ func (s *Sender) Send(ctx context.Context, n notice.Attempt) (notice.Result, err
 	if _, ok := errors.AsType[*AddressRefusal](err); ok {
 		r := a.result()
 		r.Outcome, r.Detail = classifyDial(err)
-		s.attempted(n.Client, &r)
+		s.cfg.Observer.Attempted(n.Client, &r)
 		return r, nil
 	}
 	if err != nil {
@@ -198,7 +207,7 @@ func (s *Sender) Send(ctx context.Context, n notice.Attempt) (notice.Result, err
 	}
 	r, err := s.exchange(ctx, e, a)
 	if err == nil {
-		s.attempted(n.Client, &r)
+		s.cfg.Observer.Attempted(n.Client, &r)
 	}
 	return r, err
 }
@@ -263,20 +272,12 @@ func (s *Sender) housekeeping() {
 // generation changes whenever a brand's certificate or the trust anchors do: each of the two only ever grows.
 func (s *Sender) generation(h *holder) uint64 {
 	if h.identity == nil {
-		return s.roots.Generation()
+		return s.cfg.Roots.Generation()
 	}
-	return h.identity.Generation() + s.roots.Generation()
-}
-
-func (s *Sender) attempted(client notice.ClientID, r *notice.Result) {
-	if s.observer != nil {
-		s.observer.Attempted(client, r)
-	}
+	return h.identity.Generation() + s.cfg.Roots.Generation()
 }
 
 func (s *Sender) connections(change int) {
 	s.open.Add(int64(change))
-	if s.observer != nil {
-		s.observer.Connections(change)
-	}
+	s.cfg.Observer.Connections(change)
 }

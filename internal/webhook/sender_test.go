@@ -328,11 +328,11 @@ func TestADeadlineOfTheCallersIsATimeout(t *testing.T) {
 func TestNewRefusesWhatCannotWork(t *testing.T) {
 	s := newSender(t)
 	for name, c := range map[string]Config{
-		"no identity":            {Roots: s.roots},
+		"no identity":            {Roots: s.cfg.Roots},
 		"no roots":               {Identity: s.holders[""].identity},
-		"lease below timeout":    {Identity: s.holders[""].identity, Roots: s.roots, Timeout: 10 * time.Second, Lease: 10 * time.Second},
-		"version with a newline": {Identity: s.holders[""].identity, Roots: s.roots, Version: "1\n2"},
-		"server id with a space": {Identity: s.holders[""].identity, Roots: s.roots, AuthorisationServerID: "a b"},
+		"lease below timeout":    {Identity: s.holders[""].identity, Roots: s.cfg.Roots, Timeout: 10 * time.Second, Lease: 10 * time.Second},
+		"version with a newline": {Identity: s.holders[""].identity, Roots: s.cfg.Roots, Version: "1\n2"},
+		"server id with a space": {Identity: s.holders[""].identity, Roots: s.cfg.Roots, AuthorisationServerID: "a b"},
 	} {
 		require.Panics(t, func() { New(c) }, name)
 	}

@@ -94,10 +94,10 @@ type closings struct {
 
 func newClosings() *closings { return &closings{more: make(chan struct{}, 1)} }
 
-func (c *closings) Attempted(notice.ClientID, *notice.Result)     {}
-func (c *closings) Dialled(notice.ClientID, time.Duration, error) {}
-func (c *closings) Connections(int)                               {}
-func (c *closings) Closed(notice.ClientID, webhook.CloseReason) {
+func (c *closings) Attempted(notice.ClientID, *notice.Result) {}
+func (c *closings) Dialled(error)                             {}
+func (c *closings) Connections(int)                           {}
+func (c *closings) Closed(webhook.CloseReason) {
 	select {
 	case c.more <- struct{}{}:
 	default:
