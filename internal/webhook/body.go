@@ -1,6 +1,9 @@
 package webhook
 
-import "bytes"
+import (
+	"bytes"
+	"strconv"
+)
 
 // skipBody follows the body to its end and says how many bytes of p belong to its next part. Chunks that are not framed as
 // RFC 9112 §7.1 says are not followed: the result of the attempt stands, and the connection is not used again.
@@ -51,16 +54,11 @@ func (a *answer) chunkLine(line []byte) bool {
 
 // chunkSize reads the size of the next chunk; extensions after it are ignored (RFC 9112 §7.1.1).
 func (a *answer) chunkSize(line []byte) bool {
-	size, digits := int64(0), 0
-	for ; digits < min(len(line), 16) && size < maxBody; digits++ { // a larger one is not followed to its end anyway
-		v, ok := fromHex(line[digits])
-		if !ok {
-			break
-		}
-		size = size<<4 | int64(v)
-	}
-	extension := bytes.TrimLeft(line[digits:], " \t")
-	if digits == 0 || len(extension) > 0 && extension[0] != ';' {
+	extension := bytes.TrimLeft(line, "0123456789abcdefABCDEF")
+	digits := line[:len(line)-len(extension)]
+	size, err := strconv.ParseInt(string(digits), 16, 64)
+	extension = bytes.TrimLeft(extension, " \t")
+	if err != nil || len(digits) > 16 || len(extension) > 0 && extension[0] != ';' {
 		return false
 	}
 	a.left, a.phase = size, inLength
@@ -68,16 +66,4 @@ func (a *answer) chunkSize(line []byte) bool {
 		a.phase = inTrailer
 	}
 	return true
-}
-
-func fromHex(b byte) (byte, bool) {
-	switch {
-	case isDigit(b):
-		return b - '0', true
-	case b >= 'a' && b <= 'f':
-		return b - 'a' + 10, true
-	case b >= 'A' && b <= 'F':
-		return b - 'A' + 10, true
-	}
-	return 0, false
 }

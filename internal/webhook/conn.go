@@ -3,7 +3,6 @@ package webhook
 import (
 	"crypto/tls"
 	"errors"
-	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -77,15 +76,7 @@ func (c *conn) close(why CloseReason) {
 
 // peerAlert tells an alert that the peer sent, or a record that we could not read: TLS failures after the handshake.
 func peerAlert(err error) bool {
-	var op *net.OpError
-	if errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error") {
-		return true
-	}
-	var record tls.RecordHeaderError
-	return errors.As(err, &record)
-}
-
-// cut tells that the peer ended or broke the connection.
-func cut(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
+	op, failed := errors.AsType[*net.OpError](err)
+	_, unread := errors.AsType[tls.RecordHeaderError](err)
+	return unread || failed && (op.Op == "remote error" || op.Op == "local error")
 }

@@ -6,6 +6,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"syscall"
 	"time"
 
@@ -162,7 +164,7 @@ func describeBreak(x *exchange, broken, err error) string {
 	}
 	how := broken.Error()
 	switch {
-	case cut(broken):
+	case errors.Is(broken, io.EOF), errors.Is(broken, io.ErrUnexpectedEOF), errors.Is(broken, net.ErrClosed):
 		how = "the receiver closed the connection"
 	case errors.Is(broken, syscall.ECONNRESET), errors.Is(broken, syscall.EPIPE):
 		how = "the receiver reset the connection"

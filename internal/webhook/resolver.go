@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
@@ -49,21 +50,15 @@ const resendAfter = time.Second
 // LookupNetIP asks for A and AAAA at the same time. One of the two failing is not an error while the other has
 // addresses.
 func (r stubResolver) LookupNetIP(ctx context.Context, _, host string) ([]netip.Addr, error) {
-	type reply struct {
-		addrs []netip.Addr
-		err   error
-	}
-	v4, v6 := make(chan reply, 1), make(chan reply, 1)
-	for kind, replies := range map[uint16]chan reply{typeA: v4, typeAAAA: v6} {
-		go func() {
-			addrs, err := r.ask(ctx, host, kind)
-			replies <- reply{addrs, err}
-		}()
-	}
-	first, second := <-v4, <-v6
-	addrs := append(first.addrs, second.addrs...)
+	var v4, v6 []netip.Addr
+	var err4, err6 error
+	var both sync.WaitGroup
+	both.Go(func() { v4, err4 = r.ask(ctx, host, typeA) })
+	both.Go(func() { v6, err6 = r.ask(ctx, host, typeAAAA) })
+	both.Wait()
+	addrs := append(v4, v6...)
 	if len(addrs) == 0 {
-		return nil, errors.Join(first.err, second.err)
+		return nil, errors.Join(err4, err6)
 	}
 	return addrs, nil
 }
@@ -75,7 +70,7 @@ func (r stubResolver) ask(ctx context.Context, host string, kind uint16) ([]neti
 		return nil, err
 	}
 	reply, err := r.overUDP(ctx, question)
-	if err == nil && len(reply) > 2 && reply[2]&flagTruncated != 0 {
+	if err == nil && reply[2]&flagTruncated != 0 {
 		reply, err = r.overTCP(ctx, question)
 	}
 	if err != nil {
