@@ -96,11 +96,11 @@ func (in *Intake) release(batch []*Pending) {
 	in.woken.Signal()
 	for _, p := range batch {
 		if p.err != nil {
-			in.observer.Refused("unavailable")
+			in.cfg.Observer.Refused("unavailable")
 		} else {
-			in.observer.Accepted(p.change.Kind, p.answer.Verdict, p.answer.Silence, time.Since(p.change.ReceivedAt))
-			if v := p.answer.Verdict; len(p.answer.Nonconforming) > 0 && v != notice.Duplicate {
-				in.observer.Nonconforming(p.change.Kind)
+			in.cfg.Observer.Accepted(p.change.Kind, p.answer.Verdict, p.answer.Silence, time.Since(p.change.ReceivedAt))
+			if len(p.answer.Nonconforming) > 0 && p.answer.Verdict != notice.Duplicate {
+				in.cfg.Observer.Nonconforming(p.change.Kind)
 			}
 		}
 		close(p.done)
@@ -115,7 +115,7 @@ func (in *Intake) storeBatch(batch []*Pending) {
 		return
 	}
 	if len(batch) > 1 && !failure.Transient(err) {
-		in.log.Warn("shared commit failed, storing each change alone", "changes", len(batch), "error", err)
+		in.cfg.Log.Warn("shared commit failed, storing each change alone", "changes", len(batch), "error", err)
 		for len(batch) > 0 {
 			if err = in.storeTogether(batch[:1]); failure.Transient(err) && !failure.Contended(err) {
 				break // the database went away: the others would only wait for it in turn
@@ -133,7 +133,7 @@ func (in *Intake) storeBatch(batch []*Pending) {
 
 func (in *Intake) refuse(p *Pending, err error) {
 	in.giveBack(p)
-	in.log.Error("change not stored", "kind", p.change.Kind, "resource", p.change.ResourceID, "revision", p.change.Revision, "error", err)
+	in.cfg.Log.Error("change not stored", "kind", p.change.Kind, "resource", p.change.ResourceID, "revision", p.change.Revision, "error", err)
 	in.refused(p.change, history.RefusedUnavailable)
 	p.err = fmt.Errorf("%w: %w", ErrUnavailable, err)
 	if !failure.Transient(err) {
@@ -157,7 +157,7 @@ func (in *Intake) storeTogether(batch []*Pending) error {
 	}
 	for pause := 20 * time.Millisecond; ; pause *= 2 {
 		decisions, err := in.record(ctx, batch, changes)
-		in.observer.Committed(len(batch), time.Since(began), err)
+		in.cfg.Observer.Committed(len(batch), time.Since(began), err)
 		if err == nil {
 			in.away.Store(nil)
 			in.conclude(batch, decisions)
@@ -171,7 +171,7 @@ func (in *Intake) storeTogether(batch []*Pending) error {
 			return err
 		}
 		doubt(batch)
-		in.log.Warn("shared commit will be tried again", "changes", len(batch), "error", err)
+		in.cfg.Log.Warn("shared commit will be tried again", "changes", len(batch), "error", err)
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
@@ -194,11 +194,11 @@ func (in *Intake) deadline(batch []*Pending, now time.Time) (time.Time, error) {
 func (in *Intake) record(ctx context.Context, batch []*Pending, changes []*notice.Change) (decisions []notice.Decision, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			in.log.Error("panic while judging", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			in.cfg.Log.Error("panic while judging", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
 			err = fmt.Errorf("panic while judging: %v", r)
 		}
 	}()
-	err = in.store.Record(ctx, changes, func(pasts []notice.Past) []notice.Decision {
+	err = in.cfg.Store.Record(ctx, changes, func(pasts []notice.Past) []notice.Decision {
 		decisions = make([]notice.Decision, len(pasts))
 		flight := randomID()
 		for i := range pasts {
@@ -219,8 +219,7 @@ func (in *Intake) conclude(batch []*Pending, decisions []notice.Decision) {
 	var first []notice.Attempt
 	for i, p := range batch {
 		if p.first != nil {
-			first = slices.Grow(first, len(batch)-i)
-			first = append(first, *p.first)
+			first = append(slices.Grow(first, len(batch)-i), *p.first)
 		}
 	}
 	if first != nil {
@@ -237,7 +236,7 @@ func (in *Intake) conclude(batch []*Pending, decisions []notice.Decision) {
 		if !again && p.change.NotBefore.After(now) { // what is told again waits for nothing
 			due = p.change.NotBefore
 		}
-		in.wake(p.change.Client, due)
+		in.cfg.Wake(p.change.Client, due)
 	}
 }
 

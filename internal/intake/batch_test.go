@@ -94,7 +94,7 @@ func bubble(t *testing.T, c Config, test func(*testing.T, *desk)) {
 		stop()
 		<-d.ended
 		require.Empty(t, d.faults)
-		require.Zero(t, d.in.Held(), "everything is answered")
+		require.Zero(t, d.in.waiting(), "everything is answered")
 		require.Empty(t, d.in.busy, "every resource is free again")
 	})
 }
@@ -342,7 +342,7 @@ func TestADatabaseThatStaysAwayIsGivenUpAndTheNextChangeTriesAnew(t *testing.T) 
 // waits behind commits that fail counts.
 func TestEveryChangeIsRefusedInTimeHoweverManyWaitBeforeIt(t *testing.T) {
 	bubble(t, Config{Workers: 1, MaxBatch: 1}, func(t *testing.T, d *desk) {
-		d.in.store = hung{d.memory}
+		d.in.cfg.Store = hung{d.memory}
 		began := time.Now()
 		_, errs := d.wait(d.submit(d.change(1, 1, ofb.ACSC), d.change(2, 1, ofb.ACSC), d.change(2, 2, ofb.ACSC), d.change(3, 1, ofb.ACSC)))
 		for _, err := range errs {
@@ -350,7 +350,7 @@ func TestEveryChangeIsRefusedInTimeHoweverManyWaitBeforeIt(t *testing.T) {
 		}
 		require.Equal(t, d.in.cfg.GiveUp, time.Since(began))
 
-		d.in.store = d.memory
+		d.in.cfg.Store = d.memory
 		a, err := d.in.Accept(t.Context(), d.change(3, 1, ofb.ACSC), Origin{})
 		require.NoError(t, err)
 		require.Equal(t, notice.Applied, a.Verdict, "the next change tries anew")
@@ -366,7 +366,7 @@ func TestEveryChangeIsRefusedInTimeHoweverManyWaitBeforeIt(t *testing.T) {
 func TestADatabaseThatAnswersNothingIsGivenUpToo(t *testing.T) {
 	bubble(t, Config{GiveUp: time.Second}, func(t *testing.T, d *desk) {
 		store := hung{d.memory}
-		d.in.store = store
+		d.in.cfg.Store = store
 		began := time.Now()
 		_, err := d.in.Accept(t.Context(), d.change(1, 1, ofb.ACSC), Origin{})
 		require.ErrorIs(t, err, ErrUnavailable)
@@ -498,7 +498,7 @@ func TestALineThatIsNoChangeIsRefusedAtOnceAndHoldsNothing(t *testing.T) {
 		require.ErrorAs(t, err, &l)
 		_, err = d.in.Enqueue(t.Context(), []byte("{"), Origin{})
 		require.ErrorAs(t, err, &l)
-		require.Zero(t, d.in.Held())
+		require.Zero(t, d.in.waiting())
 		require.Empty(t, d.batches)
 	})
 }
@@ -507,7 +507,7 @@ func TestTooManyChangesAreRefusedByAcceptAndAwaitedBySubmit(t *testing.T) {
 	bubble(t, Config{MaxInFlight: 6, MaxBatch: 1, Workers: 1}, func(t *testing.T, d *desk) {
 		d.before = took(100 * time.Millisecond)
 		all := d.submit(d.change(1, 1, ofb.ACSC), d.change(2, 1, ofb.ACSC), d.change(3, 1, ofb.ACSC)) // as many as are left
-		require.Equal(t, 3, d.in.Held())
+		require.Equal(t, 3, d.in.waiting())
 		_, err := d.in.Accept(t.Context(), d.change(4, 1, ofb.ACSC), Origin{})
 		require.ErrorIs(t, err, ErrBusy)
 		require.Equal(t, 1, d.seen.refused["busy"])
@@ -565,7 +565,7 @@ func TestACallerThatGivesUpLeavesItsChangeOnItsWay(t *testing.T) {
 		text := d.change(1, 1, ofb.ACSC)
 		_, err := d.in.Accept(ctx, text, Origin{})
 		require.ErrorIs(t, err, context.DeadlineExceeded)
-		require.Equal(t, 1, d.in.Held())
+		require.Equal(t, 1, d.in.waiting())
 		a, err := d.in.Accept(t.Context(), text, Origin{})
 		require.NoError(t, err)
 		require.Equal(t, notice.Duplicate, a.Verdict)
@@ -576,8 +576,8 @@ func TestACallerThatGivesUpLeavesItsChangeOnItsWay(t *testing.T) {
 func TestAPanicInJudgingRefusesThatChangeAlone(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, d *desk) {
 		var poison atomic.Bool
-		ids := d.in.newID
-		d.in.newID = func() notice.ID {
+		ids := d.in.cfg.NewID
+		d.in.cfg.NewID = func() notice.ID {
 			if poison.Swap(false) {
 				panic("poison")
 			}

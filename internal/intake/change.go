@@ -89,7 +89,7 @@ func (in *Intake) read(line []byte, m *members, from Origin, now time.Time) *not
 		line = nil
 	}
 	c := &notice.Change{
-		ID: in.newID(), Source: from.Source, Actor: from.Actor, Address: from.Address, Quarantine: from.Quarantine, Line: line, Document: m.raw, Cause: ofb.Holder,
+		ID: in.cfg.NewID(), Source: from.Source, Actor: from.Actor, Address: from.Address, Quarantine: from.Quarantine, Line: line, Document: m.raw, Cause: ofb.Holder,
 		ReceivedAt: now, FirstAt: from.FirstAt, CommittedAt: from.CommittedAt,
 	}
 	r.identity(c)
@@ -117,20 +117,18 @@ func (in *Intake) read(line []byte, m *members, from Origin, now time.Time) *not
 // brand reads which brand the change is of. Where brands have names, a change without one of them has no keys.
 func (r *changeReader) brand() {
 	name, there := r.text("brand", false)
-	if _, sent := r.m.values["brand"]; sent && !there {
-		r.stray = r.brands.Several()
-		return // it is no text, and that is said
-	}
-	if there && !brand.Valid(name) {
+	switch _, sent := r.m.values["brand"]; {
+	case sent && !there: // it is no text, and that is said
+	case there && !brand.Valid(name):
 		r.wrong("/brand", "pattern", "brand must have 1 to 32 of a-z, 0-9 and -", "brand deve ter de 1 a 32 caracteres entre a-z, 0-9 e -")
-		r.stray = r.brands.Several()
-		return
-	}
-	of, wrong := r.brands.Resolve(name)
-	if r.of = of; wrong != nil {
-		r.stray = r.brands.Several()
+	default:
+		of, wrong := r.brands.Resolve(name)
+		if r.of = of; wrong == nil {
+			return
+		}
 		r.wrong("/brand", wrong.Code, wrong.Detail, wrong.DetailPT)
 	}
+	r.stray = r.brands.Several()
 }
 
 // identity reads kind, owner and version.
@@ -232,7 +230,7 @@ func (in *Intake) readData(r *changeReader, c *notice.Change) {
 	}
 	var schema []notice.Problem
 	if c.APIVersion != "" { // else there is no schema to ask, and that is said already
-		schema = in.schema.Check(c.Kind, c.APIVersion, r.m.data)
+		schema = in.cfg.Schema.Check(c.Kind, c.APIVersion, r.m.data)
 	}
 	c.State = ofb.StateOf(c.Kind, r.m.data)
 	if _, err := c.Kind.ParseStatus(string(c.State.Status)); err != nil {

@@ -218,7 +218,7 @@ func (s *tardy) Record(ctx context.Context, changes []*notice.Change, judge func
 func TestWhatIsSentIsWhatTheTryRecordedThatWasCommitted(t *testing.T) {
 	s := &slots{free: 1}
 	bubble(t, Config{Slots: s}, func(t *testing.T, d *desk) {
-		d.in.store = &tardy{memory: d.memory}
+		d.in.cfg.Store = &tardy{memory: d.memory}
 		began := time.Now()
 		a, err := d.in.Accept(t.Context(), d.change(1, 1, ofb.ACSC), Origin{})
 		require.NoError(t, err)
@@ -249,7 +249,7 @@ func (s later) Record(_ context.Context, changes []*notice.Change, judge func([]
 func TestAFirstAttemptBeginsWithItsTransaction(t *testing.T) {
 	s := &slots{free: 1}
 	bubble(t, Config{Slots: s}, func(t *testing.T, d *desk) {
-		d.in.store = later{d.memory}
+		d.in.cfg.Store = later{d.memory}
 		_, err := d.in.Accept(t.Context(), d.change(1, 1, ofb.ACSC), Origin{})
 		require.NoError(t, err)
 		require.Len(t, s.started, 1)

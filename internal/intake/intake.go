@@ -95,7 +95,6 @@ type Config struct {
 	MaxBytes    int           // what they may have together (default 64 MiB); one client has at most as many as are free
 	MaxWaiting  int           // changes of one resource held at most (default 64)
 	MaxBatch    int           // changes in one commit (default 200)
-	Linger      time.Duration // how long a change may wait for company while others commit (default 2 ms)
 	GiveUp      time.Duration // how long the database may stay away before a caller is told (default 2.5 s)
 }
 
@@ -111,6 +110,9 @@ const (
 	slowLook = 10 * time.Millisecond
 )
 
+// linger is how long a change may wait for company while others commit.
+const linger = 2 * time.Millisecond
+
 // ErrUnavailable means that a change could not be stored. Its outcome is unknown; a retry is safe.
 var ErrUnavailable = errors.New("the change could not be stored")
 
@@ -120,14 +122,7 @@ var ErrAlone = errors.New("it fails by itself")
 
 // Intake accepts changes. Make it with New, start Run, then call Accept or Enqueue.
 type Intake struct {
-	store    Store
-	schema   Schema
-	newID    func() notice.ID
-	wake     func(notice.ClientID, time.Time)
-	observer Observer
-	traces   Traces
-	log      *slog.Logger
-	cfg      Config
+	cfg Config // with its defaults
 
 	mu       sync.Mutex
 	ready    []*Pending                // the first of each resource that is not being stored, in the order they became so
@@ -150,21 +145,18 @@ type Intake struct {
 func New(c Config) *Intake {
 	c.Workers, c.MaxBatch, c.MaxWaiting = cmp.Or(max(0, c.Workers), 4), cmp.Or(max(0, c.MaxBatch), 200), cmp.Or(max(0, c.MaxWaiting), 64)
 	c.MaxInFlight, c.MaxBytes = cmp.Or(max(0, c.MaxInFlight), 4096), cmp.Or(max(0, c.MaxBytes), 64<<20)
-	c.Linger, c.GiveUp = cmp.Or(max(0, c.Linger), 2*time.Millisecond), cmp.Or(max(0, c.GiveUp), 2500*time.Millisecond)
-	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
+	c.GiveUp = cmp.Or(max(0, c.GiveUp), 2500*time.Millisecond)
+	c.Observer, c.Log = cmp.Or[Observer](c.Observer, silent{}), cmp.Or(c.Log, slog.New(slog.DiscardHandler))
 	if c.Behind == nil {
 		c.Behind = func() time.Duration { return 0 }
 	}
 	if c.Wake == nil {
 		c.Wake = func(notice.ClientID, time.Time) {}
 	}
-	in := &Intake{
-		store: c.Store, schema: c.Schema, newID: c.NewID, wake: c.Wake, observer: c.Observer, traces: c.Traces, log: c.Log, cfg: c,
-		busy: map[notice.Key][]*Pending{}, clients: map[notice.ClientID]*share{},
-		room: make(chan struct{}), woken: make(groupcommit.Wake, 1), rule: groupcommit.Rule{MaxBatch: c.MaxBatch, Linger: c.Linger},
+	return &Intake{
+		cfg: c, busy: map[notice.Key][]*Pending{}, clients: map[notice.ClientID]*share{},
+		room: make(chan struct{}), woken: make(groupcommit.Wake, 1), rule: groupcommit.Rule{MaxBatch: c.MaxBatch, Linger: linger},
 	}
-	in.observer = cmp.Or[Observer](in.observer, silent{})
-	return in
 }
 
 type silent struct{}
@@ -233,7 +225,7 @@ func (in *Intake) Accept(ctx context.Context, line []byte, from Origin) (Answer,
 		return Answer{}, err
 	}
 	if in.cfg.Behind() > refuseAt {
-		in.observer.Refused("behind")
+		in.cfg.Observer.Refused("behind")
 		in.refused(c, history.RefusedBehind)
 		return Answer{}, ErrBusy
 	}
@@ -243,7 +235,7 @@ func (in *Intake) Accept(ctx context.Context, line []byte, from Origin) (Answer,
 		if errors.Is(err, ErrBusy) {
 			why = history.RefusedBusy
 		}
-		in.observer.Refused(why)
+		in.cfg.Observer.Refused(why)
 		in.refused(c, why)
 		return Answer{}, err
 	}
@@ -301,8 +293,8 @@ func (in *Intake) Unstored(line []byte, from Origin) {
 // refused leaves a trace of a change that was not stored. Changes of a first load are never announced and leave none, nor
 // do those whose resource or revision cannot be told.
 func (in *Intake) refused(c *notice.Change, why string) {
-	if in.traces != nil && c.Kind != 0 && c.ResourceID != "" && c.Revision > 0 && c.Cause != ofb.FirstLoad {
-		in.traces.Refused(c, why)
+	if in.cfg.Traces != nil && c.Kind != 0 && c.ResourceID != "" && c.Revision > 0 && c.Cause != ofb.FirstLoad {
+		in.cfg.Traces.Refused(c, why)
 	}
 }
 
@@ -379,11 +371,4 @@ func (in *Intake) makeReady(p *Pending) {
 	p.since = time.Now()
 	in.ready = append(in.ready, p)
 	in.woken.Signal()
-}
-
-// Held returns how many changes wait for their commit.
-func (in *Intake) Held() int {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	return in.held.changes
 }

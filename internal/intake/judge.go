@@ -152,7 +152,7 @@ func (in *Intake) judgeNext(c *notice.Change, p *notice.Past, d *notice.Decision
 func (in *Intake) announcement(c *notice.Change, p *notice.Past, r *notice.Revision, v ofb.Ruling) *notice.Announcement {
 	return &notice.Announcement{
 		Notification: notice.Notification{
-			ID: in.newID(), ChangeID: r.ChangeID, Client: c.Client, Kind: c.Kind, ResourceID: c.ResourceID, APIVersion: c.APIVersion,
+			ID: in.cfg.NewID(), ChangeID: r.ChangeID, Client: c.Client, Kind: c.Kind, ResourceID: c.ResourceID, APIVersion: c.APIVersion,
 			Revision: r.Number, Status: r.State.Status, Event: v.Event, EventAt: r.OccurredAt.UTC().Truncate(time.Second), PushEpoch: p.Epoch,
 		},
 		OccurredAt: r.OccurredAt, Clause: v.Clause,

@@ -62,7 +62,7 @@ func TestAHotResourceHoldsUpOnlyItsOwnStreams(t *testing.T) {
 			<-time.After(time.Millisecond)
 		}
 		require.LessOrEqual(t, worst, 15*time.Millisecond)
-		require.LessOrEqual(t, d.in.Held(), 64+1)
+		require.LessOrEqual(t, d.in.waiting(), 64+1)
 		_, err := d.in.Accept(t.Context(), d.of("itp", "hot", int(revision.Add(1)), 0), Origin{})
 		require.ErrorIs(t, err, ErrBusy, "a single change of the hot resource is told to come again")
 		close(stop)

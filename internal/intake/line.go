@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,12 +22,14 @@ const (
 	maxDepth = 32       // nesting, the line's own object included
 )
 
+// TooLarge is the Code of a line of more than MaxLine bytes.
+const TooLarge = "too_large"
+
 // LineError is the error for a line that is not a change: not JSON, an unknown or repeated member, too large, too deep. Nothing
 // of it is stored.
 type LineError struct {
-	TooLarge bool
 	Pointer  string
-	Code     string
+	Code     string // TooLarge, or another word
 	Detail   string
 	DetailPT string // the same in Portuguese
 }
@@ -40,12 +41,6 @@ func (e *LineError) Error() string { return e.Detail }
 func lineError(pointer, code string, reason [2]string, args ...any) *LineError {
 	return &LineError{Pointer: pointer, Code: code, Detail: fmt.Sprintf(reason[0], args...), DetailPT: fmt.Sprintf(reason[1], args...)}
 }
-
-// Reasons that are given in two places, in English and Portuguese.
-var (
-	numberRange = [2]string{"a number is out of range", "um número está fora da faixa"}
-	notJSON     = [2]string{"not valid JSON", "não é JSON válido"}
-)
 
 // members of a line. Absent ones are nil.
 type members struct {
@@ -76,7 +71,7 @@ const usualLine = 8 << 10
 // the object. Numbers stay as they are written. The line must not change afterwards.
 func decode(line []byte) (*members, error) {
 	if len(line) > MaxLine {
-		return nil, tooLarge()
+		return nil, lineError("", TooLarge, [2]string{"a change may have %d bytes at most", "uma mudança pode ter no máximo %d bytes"}, MaxLine)
 	}
 	d, _ := lineReaders.Get().(*lineReader)
 	d.Reset(bytes.NewBuffer(line))
@@ -147,13 +142,7 @@ func syntax(err error) error {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return lineError("", "invalid_json", [2]string{"not valid JSON: it ends too early", "não é JSON válido: termina cedo demais"})
 	}
-	return lineError("", "invalid_json", notJSON)
-}
-
-func tooLarge() error {
-	e := lineError("", "too_large", [2]string{"a change may have %d bytes at most", "uma mudança pode ter no máximo %d bytes"}, MaxLine)
-	e.TooLarge = true
-	return e
+	return lineError("", "invalid_json", [2]string{"not valid JSON", "não é JSON válido"})
 }
 
 func tooDeep(at string) error {
@@ -197,11 +186,10 @@ func (m *memberValues) read(d *jsontext.Decoder, member string) (any, error) {
 
 // number keeps a number as written, and refuses one no field of these APIs could mean.
 func number(text, member string) (any, error) {
-	if len(text) > 64 {
-		return nil, lineError("/"+member, "number_range", numberRange)
+	if len(text) <= 64 {
+		if _, err := strconv.ParseFloat(text, 64); err == nil {
+			return json.Number(text), nil
+		}
 	}
-	if f, err := strconv.ParseFloat(text, 64); err != nil || math.IsInf(f, 0) {
-		return nil, lineError("/"+member, "number_range", numberRange)
-	}
-	return json.Number(text), nil
+	return nil, lineError("/"+member, "number_range", [2]string{"a number is out of range", "um número está fora da faixa"})
 }

@@ -16,7 +16,7 @@ func (in *Intake) Reject(ctx context.Context, c notice.Change) (*Pending, error)
 	if len(c.Problems) == 0 {
 		return nil, errors.New("reject a record: no problem is named")
 	}
-	c.ID, c.Cause, c.ReceivedAt = in.newID(), ofb.Holder, time.Now()
+	c.ID, c.Cause, c.ReceivedAt = in.cfg.NewID(), ofb.Holder, time.Now()
 	p, _, err := in.await(ctx, &c, nil)
 	return p, err
 }

@@ -229,6 +229,13 @@ func line(t testing.TB, override map[string]any) []byte {
 	return text
 }
 
+// waiting is how many changes wait for their commit.
+func (in *Intake) waiting() int {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.held.changes
+}
+
 // change reads a line that must be readable.
 func (in *Intake) change(t testing.TB, override map[string]any) *notice.Change {
 	t.Helper()

@@ -39,7 +39,7 @@ func (in *Intake) RunTimers(ctx context.Context, store TimerStore, fired func(in
 			told = time.Time{}
 		case ctx.Err() == nil && time.Since(told) >= time.Minute:
 			told = time.Now()
-			in.log.Warn("timers not fired", "error", err)
+			in.cfg.Log.Warn("timers not fired", "error", err)
 		}
 		if n > 0 {
 			fired(n)
@@ -69,7 +69,7 @@ func (in *Intake) fireDue(ctx context.Context, store TimerStore) (int, error) {
 	}
 	for _, f := range all {
 		if a := f.Decision.Announce; a != nil {
-			in.wake(a.Client, time.Now())
+			in.cfg.Wake(a.Client, time.Now())
 		}
 	}
 	return n, nil
@@ -79,7 +79,7 @@ func (in *Intake) fireDue(ctx context.Context, store TimerStore) (int, error) {
 func (in *Intake) fire(r *notice.DueTimer) (fired notice.Fired) {
 	defer func() {
 		if p := recover(); p != nil { // one poison document must not stop all timers, nor the process again and again
-			in.log.Error("panic while firing a timer", "kind", r.Kind, "resource", r.ID, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			in.cfg.Log.Error("panic while firing a timer", "kind", r.Kind, "resource", r.ID, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			fired = notice.Fired{}
 		}
 	}()
@@ -97,11 +97,11 @@ func (in *Intake) fire(r *notice.DueTimer) (fired notice.Fired) {
 	}
 	document, err := timer.Fire(r.Document)
 	if err != nil {
-		in.log.Error("timer not applied to its document", "kind", r.Kind, "resource", r.ID, "rule", timer.Rule, "error", err)
+		in.cfg.Log.Error("timer not applied to its document", "kind", r.Kind, "resource", r.ID, "rule", timer.Rule, "error", err)
 		return notice.Fired{}
 	}
 	c := &notice.Change{
-		ID: in.newID(), Kind: r.Kind, ResourceID: r.ID, Client: r.Client, APIVersion: r.APIVersion, OccurredAt: timer.Deadline, Cause: ofb.Clock,
+		ID: in.cfg.NewID(), Kind: r.Kind, ResourceID: r.ID, Client: r.Client, APIVersion: r.APIVersion, OccurredAt: timer.Deadline, Cause: ofb.Clock,
 		State: ofb.StateOf(r.Kind, timer.Apply(data)), Document: document, ConsentID: r.ConsentID, Source: "timer", Actor: timer.Rule, ReceivedAt: time.Now(),
 		FirstAt: timer.Deadline,
 	}

@@ -255,11 +255,11 @@ func (s *stubborn) FireTimers(ctx context.Context, limit int, judge func([]notic
 
 func TestAPoisonTimerStopsNeitherTheOthersNorTheProcess(t *testing.T) {
 	timed(t, Config{Timers: ofb.Kinds()}, func(t *testing.T, d *desk, _ *int) {
-		ids, n := d.in.newID, 0
+		ids, n := d.in.cfg.NewID, 0
 		d.consent(1, time.Now().Add(-time.Hour), nil)
 		d.consent(2, time.Now().Add(-time.Hour), nil)
 		d.mu.Lock()
-		d.in.newID = func() notice.ID {
+		d.in.cfg.NewID = func() notice.ID {
 			if n++; n == 1 {
 				panic("poison")
 			}

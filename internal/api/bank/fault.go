@@ -70,7 +70,7 @@ func faultOf(err error) *api.APIError {
 	case errors.As(err, &known):
 		return known
 	case errors.As(err, &line):
-		if line.TooLarge {
+		if line.Code == intake.TooLarge {
 			return errTooLarge
 		}
 		return invalid(line.Pointer, line.Code, line.Detail, line.DetailPT)

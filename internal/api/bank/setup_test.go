@@ -59,6 +59,7 @@ type memory struct {
 	sources   []string
 	fail      func(*notice.Change) error
 	gate      chan struct{} // when set, each commit waits for it
+	waiting   int           // changes whose commit came to the gate
 }
 
 func newMemory() *memory {
@@ -68,6 +69,7 @@ func newMemory() *memory {
 func (m *memory) Record(_ context.Context, changes []*notice.Change, judge func([]notice.Past) []notice.Decision) error {
 	m.mu.Lock()
 	gate := m.gate
+	m.waiting += len(changes)
 	m.mu.Unlock()
 	if gate != nil {
 		<-gate
@@ -104,6 +106,15 @@ func (m *memory) Record(_ context.Context, changes []*notice.Change, judge func(
 		}
 	}
 	return nil
+}
+
+// came tells whether so many changes have come to the gate.
+func (m *memory) came(n int) func() bool {
+	return func() bool {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return m.waiting == n
+	}
 }
 
 func (m *memory) stored() int {

@@ -244,7 +244,7 @@ func TestDrainingAnswersWhatWasReadAndEndsTheStream(t *testing.T) {
 	w.memory.gate = gate
 	f := w.open()
 	f.send(payment("p1", 1, "ACSC") + "\n" + payment("p2", 1, "ACSC") + "\n")
-	require.Eventually(t, func() bool { return w.intake.Held() == 2 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, w.memory.came(2), 10*time.Second, time.Millisecond)
 	idle := w.open()
 	w.api.Drain()
 	_, err := fmt.Fprintf(f.conn, "%x\r\n%s\n\r\n", len(payment("p3", 1, "ACSC"))+1, payment("p3", 1, "ACSC"))
@@ -313,7 +313,7 @@ func TestAClientThatClosesItsSideStillGetsItsAnswers(t *testing.T) {
 	f.send(payment("p1", 1, "ACSC") + "\n")
 	f.finish()
 	require.NoError(t, f.conn.(*net.TCPConn).CloseWrite())
-	require.Eventually(t, func() bool { return w.intake.Held() == 1 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, w.memory.came(1), 10*time.Second, time.Millisecond)
 	close(gate)
 	require.EqualValues(t, 200, f.next()["status"])
 	f.ends()
