@@ -3,6 +3,7 @@ package intake
 import (
 	"bytes"
 	"crypto/rand"
+	"slices"
 	"time"
 
 	"github.com/arauto/arauto/internal/notice"
@@ -23,19 +24,13 @@ func (in *Intake) pick(n int) (batch []*Pending) {
 	in.asked = now
 	in.picks++
 	most := min(n, len(in.slotless)+len(in.ready))
-	take := func(p *Pending) {
-		if batch == nil {
-			batch = make([]*Pending, 0, most)
-		}
-		batch = append(batch, p)
-	}
 	waiting := in.slotless
 	in.slotless = waiting[:0]
 	for _, p := range waiting {
 		if len(batch) == n || in.hopes(p, now) {
 			in.slotless = append(in.slotless, p)
 		} else {
-			take(p)
+			batch = append(slices.Grow(batch, most-len(batch)), p)
 		}
 	}
 	clear(waiting[len(in.slotless):])
@@ -45,7 +40,7 @@ func (in *Intake) pick(n int) (batch []*Pending) {
 		if in.ready = in.ready[1:]; in.mayHaveSlot(p, now) && in.hopes(p, now) {
 			in.slotless = append(in.slotless, p)
 		} else {
-			take(p)
+			batch = append(slices.Grow(batch, most-len(batch)), p)
 		}
 	}
 	return batch

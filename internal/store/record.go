@@ -110,10 +110,7 @@ func lockPasts(ctx context.Context, conn *pgxpool.Conn, changes []*notice.Change
 	if _, err := results.Exec(); err != nil {
 		return nil, began, nil, err
 	}
-	rows, err := results.Query()
-	if err != nil {
-		return nil, began, nil, err
-	}
+	rows, _ := results.Query()
 	for rows.Next() {
 		var n, announced int64
 		var r notice.Resource
@@ -191,10 +188,7 @@ func readRevisions(ctx context.Context, conn *pgxpool.Conn, changes []*notice.Ch
 	if len(index) == 0 {
 		return nil
 	}
-	rows, err := conn.Query(ctx, readRevision, kinds, ids, revisions)
-	if err != nil {
-		return err
-	}
+	rows, _ := conn.Query(ctx, readRevision, kinds, ids, revisions)
 	defer rows.Close()
 	for rows.Next() {
 		var n int64

@@ -245,11 +245,9 @@ FROM ` + rowsOf("kind smallint", "id text", "revision bigint", "change_id uuid",
 	"at timestamptz", "notification_id uuid", "reason text") + " AS v"
 
 func (r *revisionColumns) queue(b *pgx.Batch) {
-	if len(r.kind) == 0 {
-		return
+	if len(r.kind) > 0 {
+		b.Queue(insertRevisions, r.kind, r.id, r.revision, r.change, r.hash, r.status, r.watched, r.cause, r.at, r.notification, r.reason)
 	}
-	b.Queue(insertRevisions,
-		r.kind, r.id, r.revision, r.change, r.hash, r.status, r.watched, r.cause, r.at, r.notification, r.reason)
 }
 
 func watchedJSON(w map[string]string) string {
@@ -387,11 +385,9 @@ FROM ` + rowsOf("id uuid", "client_id text", "epoch bigint", "kind smallint", "r
 	"event_at timestamptz", "occurred_at timestamptz", "not_before timestamptz") + " AS v"
 
 func (q *queueColumns) queue(b *pgx.Batch) {
-	if len(q.id) == 0 {
-		return
+	if len(q.id) > 0 {
+		b.Queue(insertQueued, q.id, q.client, q.epoch, q.kind, q.resource, q.version, q.evt, q.eventAt, q.occurredAt, q.notBefore)
 	}
-	b.Queue(insertQueued,
-		q.id, q.client, q.epoch, q.kind, q.resource, q.version, q.evt, q.eventAt, q.occurredAt, q.notBefore)
 }
 
 // flightRow is the lease of all first attempts of one commit.
