@@ -12,27 +12,22 @@ import (
 )
 
 // AddressRefusal is the error for an address that must not be dialled or registered. Code is "host" or "port", the words the
-// outside contract uses for malformed addresses; Reason is one line for people, ReasonPT the same in Portuguese.
+// outside contract uses for malformed addresses.
 type AddressRefusal struct {
-	Code     string
-	Reason   string
-	ReasonPT string
-
-	closed bool // a port that the bank could open
+	Code   string
+	reason sentence // one line
+	closed bool     // a port that the bank could open
 }
 
 // Error is the reason alone: the caller that shows it knows the context.
-func (r *AddressRefusal) Error() string { return r.Reason }
+func (r *AddressRefusal) Error() string { return r.reason.en }
 
 // Portuguese is the reason for people who read Portuguese.
-func (r *AddressRefusal) Portuguese() string { return r.ReasonPT }
-
-func (r *AddressRefusal) sentence() sentence { return sentence{r.Reason, r.ReasonPT} }
+func (r *AddressRefusal) Portuguese() string { return r.reason.pt }
 
 // refuseAddress makes an AddressRefusal. args are put into both texts.
 func refuseAddress(code string, reason sentence, args ...any) *AddressRefusal {
-	reason = reason.with(args...)
-	return &AddressRefusal{Code: code, Reason: reason.en, ReasonPT: reason.pt}
+	return &AddressRefusal{Code: code, reason: reason.with(args...)}
 }
 
 // Guard decides which addresses may be dialled. Receivers' addresses come from outside: without a Guard an initiator could

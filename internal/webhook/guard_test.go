@@ -151,7 +151,7 @@ func TestOnlyFullyQualifiedNamesAreHosts(t *testing.T) {
 		var refusal *AddressRefusal
 		require.ErrorAs(t, g.CheckHost(host, 443), &refusal, host)
 		require.Equal(t, "host", refusal.Code, host)
-		requireShowable(t, refusal.Reason)
+		requireShowable(t, refusal.Error())
 	}
 }
 

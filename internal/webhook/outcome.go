@@ -130,7 +130,7 @@ func gaveUp(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Canc
 // classifyDial names the outcome of an attempt that got no connection.
 func classifyDial(err error) (notice.Outcome, string) {
 	if refusal, ok := errors.AsType[*AddressRefusal](err); ok {
-		return notice.OutcomeBlocked, escape(refusal.Reason)
+		return notice.OutcomeBlocked, escape(refusal.reason.en)
 	}
 	dial, ok := errors.AsType[*dialError](err)
 	if !ok {

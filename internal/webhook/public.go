@@ -89,9 +89,9 @@ func (s *ProbeStep) trouble() *stepTrouble {
 	refusal, refused := errors.AsType[*AddressRefusal](s.Err)
 	switch {
 	case refused && refusal.closed:
-		return troublePort.of(refusal.sentence())
+		return troublePort.of(refusal.reason)
 	case refused:
-		return troubleAddress.of(refusal.sentence())
+		return troubleAddress.of(refusal.reason)
 	}
 	return troubleBrand.of()
 }
@@ -123,7 +123,7 @@ func connectionTrouble(err error) *stepTrouble {
 	refusal, refused := errors.AsType[*AddressRefusal](err)
 	switch {
 	case refused && refusal.closed:
-		return troublePort.of(refusal.sentence())
+		return troublePort.of(refusal.reason)
 	case refused:
 		return troubleNotPublic.of()
 	case errors.Is(err, syscall.ECONNREFUSED):
