@@ -67,13 +67,13 @@ type Observer interface {
 	Closed(why CloseReason)
 }
 
-// noObserver is told nothing.
-type noObserver struct{}
+// unobserved is told nothing.
+type unobserved struct{}
 
-func (noObserver) Attempted(notice.ClientID, *notice.Result) {}
-func (noObserver) Dialled(error)                             {}
-func (noObserver) Connections(int)                           {}
-func (noObserver) Closed(CloseReason)                        {}
+func (unobserved) Attempted(notice.ClientID, *notice.Result) {}
+func (unobserved) Dialled(error)                             {}
+func (unobserved) Connections(int)                           {}
+func (unobserved) Closed(CloseReason)                        {}
 
 // Config holds a Sender's settings. A zero field means the default that its comment names.
 type Config struct {
@@ -117,7 +117,7 @@ func (c Config) withDefaults() Config {
 	c.Timeout = cmp.Or(c.Timeout, notice.Timeout)
 	c.Lease = cmp.Or(c.Lease, c.Timeout+5*time.Second)
 	c.Version = cmp.Or(c.Version, "dev")
-	c.Observer = cmp.Or[Observer](c.Observer, noObserver{})
+	c.Observer = cmp.Or[Observer](c.Observer, unobserved{})
 	return c
 }
 
