@@ -34,7 +34,7 @@ Exit code 2: serve would refuse to start. Exit code 1: it would start and not be
 			return wrongUse("--source: it asks the source's origin and nothing of this machine; leave out --offline and --running")
 		}
 		cfg, err := config.Read(*settings, w.environ)
-		if err != nil {
+		if cfg == nil || err != nil && *source != "" {
 			return err
 		}
 		if *source != "" {

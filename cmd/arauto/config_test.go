@@ -152,6 +152,7 @@ func brokenOnes() []broken {
 		broken{name: "a webhook key of another certificate", set: map[string]string{"ARAUTO_WEBHOOK_TLS_KEY": "DIR/holder/server.key"}, key: "webhook.tls_cert", why: "server.key"},
 		broken{name: "a setting nobody knows", yaml: "webhook:\n  insecure: true\n", key: "insecure", why: "not found"},
 		broken{name: "a group nobody knows", yaml: "kafka: {}\n", key: "kafka", why: "not found"},
+		broken{name: "a second document", yaml: "profile: development\n---\nwebhook:\n  insecure: true\n", key: "arauto.yaml", why: "second document"},
 		broken{name: "a setting twice", yaml: "profile: development\nprofile: production\n", key: "profile", why: "already"},
 		broken{name: "a list where a text belongs", yaml: "database:\n  url: [1, 2]\n", key: "database.url", why: "string"},
 		broken{name: "a text where a number belongs", yaml: "dispatch:\n  slots: " + secret + "\n", key: "dispatch.slots", why: "number"},
@@ -224,4 +225,26 @@ func lineAbout(text, key string) string {
 		}
 	}
 	return ""
+}
+
+// TestCheckSaysAllThatIsWrongAtOnce: a misspelled key of the file kept everything else from being looked at.
+func TestCheckSaysAllThatIsWrongAtOnce(t *testing.T) {
+	pki := folder(t)
+	set := settings(t, pki, "postgres://arauto:"+secret+"@127.0.0.1:1/arauto")
+	unheard := "ARAUTO_" + "UNHEARD"
+	set[unheard], set["ARAUTO_DISPATCH_SLOTS"], set["ARAUTO_SIGNING_KEY"] = "1", "many", filepath.Join(pki, "absent.key")
+	delete(set, "ARAUTO_OPS_ADDR")
+	file := filepath.Join(t.TempDir(), "arauto.yaml")
+	require.NoError(t, os.WriteFile(file, []byte("webhok: {}\nops:\n  addr: nonsense\nhistory:\n  keep_years: 4\n"), 0o600))
+	checked := call(t, 8*time.Second, environ(set), "check", "--offline", "--config", file)
+	require.Equal(t, usage, checked.code, checked.errors)
+	for _, wrong := range []string{
+		"field webhok not found", unheard + ": no setting has this variable", "dispatch.slots (ARAUTO_DISPATCH_SLOTS): cannot be read",
+		`ops.addr (ARAUTO_OPS_ADDR): is "nonsense"`, "history.keep_years (ARAUTO_HISTORY_KEEP_YEARS): is 4", "signing.key (ARAUTO_SIGNING_KEY): ",
+	} {
+		require.Contains(t, checked.errors, wrong)
+	}
+	require.Regexp(t, `ops\.addr +nonsense +ARAUTO_OPS_ADDR +\(file\)`, checked.out)
+	require.NotContains(t, checked.out, "check: ok")
+	require.NotContains(t, checked.out+checked.errors, secret)
 }

@@ -224,7 +224,7 @@ func (c *Config) checkBrand(p *Problems, b *BrandSettings) {
 		"public.base_url": b.Public.BaseURL, "public.tls_cert": b.Public.TLSCert, "public.tls_key": b.Public.TLSKey,
 		"signing.key": b.Signing.Key, "signing.kid": b.Signing.KID, "webhook.tls_cert": b.Webhook.TLSCert, "webhook.tls_key": b.Webhook.TLSKey,
 	} {
-		if value == "" {
+		if strings.TrimSpace(value) == "" {
 			p.Add(b.Setting(key), "is not set", "set it in this brand: brands share no identity")
 		}
 	}

@@ -9,11 +9,8 @@
 package config
 
 import (
-	"bytes"
 	"cmp"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -163,6 +160,7 @@ type Config struct {
 	} `yaml:"events"`
 
 	origin map[string]string // by environment name: where a value came from
+	unread Problems          // what Read could not read
 }
 
 // SigningSettings name the keys that status answers are signed with (BRSEAL).
@@ -210,35 +208,20 @@ func Standard() *Config {
 }
 
 // Read reads the YAML file (none if path is empty), then the environment over it. It does not judge the values;
-// Check does. Unknown keys and variables, repeated keys and wrong types are errors here.
+// Check does. Unknown keys and variables, repeated keys, a second document and wrong types are errors here. With such an error the Config
+// has everything else, and its Check repeats the error beside what is wrong with the rest; it is nil where nothing of the file is known.
 func Read(path string, environ []string) (*Config, error) {
 	c := Standard()
 	c.origin = map[string]string{}
 	if path != "" {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return nil, &Error{Problems: []string{fmt.Sprintf("--config: %v", err)}}
-		}
-		text = commaLists(text)
-		d := yaml.NewDecoder(bytes.NewReader(text))
-		d.KnownFields(true)
-		if err := d.Decode(c); err != nil && !errors.Is(err, io.EOF) {
-			return nil, &Error{c.yamlProblems(path, text, err)}
-		}
-		c.markYAML(text)
-	}
-	values := env.ToMap(environ)
-	for name, value := range values {
-		if value == "" && strings.HasPrefix(name, ours) && name != timersVariable {
-			delete(values, name) // set to nothing: not set
+		if err := c.readFile(path); err != nil {
+			return nil, err
 		}
 	}
-	p := &Problems{List: c.unknownVariables(values)}
+	values := c.variables(environ)
+	c.unread.List = append(c.unread.List, c.unknownVariables(values)...)
 	if err := env.ParseWithOptions(c, env.Options{Environment: values}); err != nil {
-		p.Take(c.envProblems(values, err))
-	}
-	if err := p.Err(); err != nil {
-		return nil, err
+		c.unread.Take(c.envProblems(values, err))
 	}
 	if list, ok := values[timersVariable]; ok {
 		names := splitList(list)
@@ -254,7 +237,7 @@ func Read(path string, environ []string) (*Config, error) {
 		host, _ := os.Hostname()
 		c.Replica = fmt.Sprintf("%s-%d", host, os.Getpid())
 	}
-	return c, nil
+	return c, c.unread.Err()
 }
 
 // timersVariable may be set to nothing, which means no timers at all.
@@ -266,18 +249,6 @@ func splitList(s string) []string {
 		if part = strings.TrimSpace(part); part != "" {
 			out = append(out, part)
 		}
-	}
-	return out
-}
-
-func (c *Config) yamlProblems(path string, text []byte, err error) []string {
-	var t *yaml.TypeError
-	if !errors.As(err, &t) {
-		return []string{fmt.Sprintf("%s: %v", path, err)}
-	}
-	out := make([]string, len(t.Errors))
-	for i, e := range t.Errors {
-		out[i] = path + ": " + c.yamlProblem(text, e)
 	}
 	return out
 }
@@ -397,7 +368,7 @@ var officialBase = regexp.MustCompile(`^https://[-a-zA-Z0-9@:%._+~#=]{2,256}\.[a
 func (c *Config) Check() error { return c.judge().Err() }
 
 func (c *Config) judge() *Problems {
-	p := &Problems{}
+	p := &Problems{List: slices.Clone(c.unread.List)}
 	if c.Profile != Production && c.Profile != Development {
 		p.Add("profile", "is %q", "use production or development", c.Profile)
 	}
@@ -473,7 +444,7 @@ func EnvName(key string) string {
 
 func (c *Config) checkRequired(p *Problems) {
 	for _, s := range c.settings() {
-		if descriptions[s.key].required && s.value.IsZero() && !(len(c.Brands) > 0 && slices.Contains(ofOneBrand, s.key)) {
+		if descriptions[s.key].required && s.blank() && !slices.Contains(c.unread.keys, s.key) && !(len(c.Brands) > 0 && slices.Contains(ofOneBrand, s.key)) {
 			p.Add(s.key, "is not set", "set it in the file or the environment")
 		}
 	}

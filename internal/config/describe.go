@@ -191,8 +191,8 @@ For operators: every setting of ` + "`arauto serve`, with its environment variab
 ` + "`arauto help settings`" + ` prints this page. ` + "`arauto check --config FILE`" + ` prints the values in force, each with its origin.
 
 - Settings are read from the YAML file that ` + "`--config`" + ` names; the environment overrides it. Unknown and repeated keys are errors, and so are
-  variables that begin with ` + "`ARAUTO_`" + ` and are no setting.
-- A variable set to nothing counts as not set, except ` + "`" + timersVariable + "`" + `.
+  variables that begin with ` + "`ARAUTO_`" + ` and are no setting, and a second document in the file.
+- A variable set to nothing counts as not set, except ` + "`" + timersVariable + "`" + `. White space around its value does not count.
 - Lists are YAML lists, or comma-separated, in the file as in the environment. Durations have units, such as ` + "`15s`" + `.
 - Secrets are named by file, never by value. What a URL may hold of them is masked in every output: the password in ` + "`database.url`" + `; of
   ` + "`log.anchor_url` and `events.webhook_url`" + ` everything but scheme and host; of any other URL the user and the query.

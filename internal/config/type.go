@@ -66,23 +66,33 @@ func (c *Config) envProblems(values map[string]string, err error) error {
 // ourTypes are the Go types at the end of errors of package yaml: a name, or all members of a group.
 var ourTypes = regexp.MustCompile(`(?s)in type (config\.|struct \{).*$`)
 
-// yamlProblem names the setting on a line of the file that has a value of the wrong type, again without the value.
-func (c *Config) yamlProblem(text []byte, problem string) string {
+// noteYAML adds one problem of package yaml with a file to c.unread.
+func (c *Config) noteYAML(path string, text []byte, problem string) {
+	key, told := c.yamlProblem(text, problem)
+	c.unread.List = append(c.unread.List, path+": "+told)
+	if key != "" {
+		c.unread.keys = append(c.unread.keys, key)
+	}
+}
+
+// yamlProblem names the setting on a line of the file that has a value of the wrong type, again without the value. The key is "" for what
+// is no setting.
+func (c *Config) yamlProblem(text []byte, problem string) (key, told string) {
 	var line int
 	if _, err := fmt.Sscanf(problem, "line %d: cannot unmarshal", &line); err != nil {
-		return unknownKey(text, problem)
+		return "", unknownKey(text, problem)
 	}
 	var document yaml.Node
 	if yaml.Unmarshal(text, &document) != nil || len(document.Content) == 0 {
-		return fmt.Sprintf("line %d: a value of the wrong type", line)
+		return "", fmt.Sprintf("line %d: a value of the wrong type", line)
 	}
-	key := keyAt(document.Content[0], "", line)
+	key = keyAt(document.Content[0], "", line)
 	for _, s := range c.settings() {
 		if s.key == key {
-			return fmt.Sprintf("line %d: %s (%s): cannot be read; write %s", line, s.key, s.env, wanted(s.value))
+			return key, fmt.Sprintf("line %d: %s (%s): cannot be read; write %s", line, s.key, s.env, wanted(s.value))
 		}
 	}
-	return fmt.Sprintf("line %d: %s: a value of the wrong type", line, key)
+	return "", fmt.Sprintf("line %d: %s: a value of the wrong type", line, key)
 }
 
 // keyAt is the last key that begins on a line or before it.

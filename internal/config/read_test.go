@@ -1,0 +1,92 @@
+package config_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/internal/config"
+)
+
+// written is a file of settings.
+func written(t *testing.T, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "arauto.yaml")
+	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+	return file
+}
+
+// TestEverythingThatIsWrongIsSaidAtOnce: a misspelled key hid all else that was wrong, in the file as in the environment.
+func TestEverythingThatIsWrongIsSaidAtOnce(t *testing.T) {
+	unheard := "ARAUTO_" + "UNHEARD"
+	file := written(t, "profile: staging\nunheard_of: 1\ndatabase: {url: [1, 2]}\nwebhook: {timeout: 99s}\ndispatch: {slots: many}\n")
+	c, err := config.Read(file, []string{unheard + "=1", "ARAUTO_INGEST_MAX_IN_FLIGHT=all", "ARAUTO_OPS_ADDR=nonsense"})
+	unread := []string{
+		"line 2: field unheard_of not found", "database.url (ARAUTO_DATABASE_URL): cannot be read", "dispatch.slots (ARAUTO_DISPATCH_SLOTS): cannot be read",
+		unheard + ": no setting has this variable", "ingest.max_in_flight (ARAUTO_INGEST_MAX_IN_FLIGHT): cannot be read",
+	}
+	for _, problem := range unread {
+		require.ErrorContains(t, err, problem)
+	}
+	require.NotNil(t, c)
+	all := c.Check()
+	for _, problem := range append(unread, `profile (ARAUTO_PROFILE): is "staging"`, "webhook.timeout (ARAUTO_WEBHOOK_TIMEOUT): is 1m39s", `ops.addr (ARAUTO_OPS_ADDR): is "nonsense"`, "signing.kid (ARAUTO_SIGNING_KID): is not set") {
+		require.ErrorContains(t, all, problem)
+	}
+	require.NotContains(t, all.Error(), "database.url (ARAUTO_DATABASE_URL): is not set", "it is, and cannot be read")
+}
+
+// TestWhereNothingOfAFileIsKnownNothingIsSaidOfTheRest: what it sets would be called not set.
+func TestWhereNothingOfAFileIsKnownNothingIsSaidOfTheRest(t *testing.T) {
+	for _, file := range []string{filepath.Join(t.TempDir(), "absent.yaml"), written(t, "profile: ["), written(t, "profile: development\nprofile: production\n")} {
+		c, err := config.Read(file, nil)
+		require.Error(t, err, file)
+		require.Nil(t, c, file)
+	}
+}
+
+// TestASecondDocumentOfAFileIsRefused: its settings were ignored, and so were unknown keys in it.
+func TestASecondDocumentOfAFileIsRefused(t *testing.T) {
+	_, err := config.Read(written(t, "profile: development\n---\nwebhook:\n  insecure: true\n"), nil)
+	require.ErrorContains(t, err, "line 3: a second document begins before it")
+	_, err = config.Read(written(t, "---\n---\n# nothing\n---\nprofile: development\n"), nil)
+	require.ErrorContains(t, err, "line 5: a second document")
+	_, err = config.Read(written(t, "profile: development\n---\nwebhook: [\n"), nil)
+	require.ErrorContains(t, err, "yaml: ")
+	for _, one := range []string{"---\nprofile: development\n...\n", "profile: development\n---\n", "", "---\n"} {
+		_, err = config.Read(written(t, one), nil)
+		require.NoError(t, err, one)
+	}
+}
+
+// TestWhiteSpaceAroundAValueOfTheEnvironmentIsNoPartOfIt, as in a file: a list with a space behind its comma was refused, or made serve panic.
+func TestWhiteSpaceAroundAValueOfTheEnvironmentIsNoPartOfIt(t *testing.T) {
+	c, err := config.Read("", []string{
+		"ARAUTO_PROFILE= development\n", "ARAUTO_WEBHOOK_TIMEOUT= 2s", "ARAUTO_RESEND_ENABLED=true ", "ARAUTO_SIGNING_KID= \t", "ARAUTO_TIMERS_ENABLED= ",
+		"ARAUTO_WEBHOOK_ALLOW_PORTS=443, 8443,", "ARAUTO_WEBHOOK_AS_HEADERS= x-authorization-server-id , x-authorisation-server-id",
+		"ARAUTO_ANNOUNCE_DIRECT_AUTHORISED=payment-consent, recurring-consent", "ARAUTO_WATCH_SOURCES=/my files/a.yaml, b.yaml",
+	})
+	require.NoError(t, err)
+	require.Equal(t, config.Development, c.Profile)
+	require.Equal(t, "2s", c.Webhook.Timeout.String())
+	require.True(t, c.Resend.Enabled)
+	require.Empty(t, c.Signing.KID)
+	require.Equal(t, []string{}, *c.Timers.Enabled)
+	require.Equal(t, []uint16{443, 8443}, c.Webhook.AllowPorts)
+	require.Equal(t, []string{"x-authorization-server-id", "x-authorisation-server-id"}, c.Webhook.ASHeaders)
+	require.Equal(t, []string{"payment-consent", "recurring-consent"}, c.Announce.DirectAuthorised)
+	require.Equal(t, []string{"/my files/a.yaml", "b.yaml"}, c.Watch.Sources)
+	for _, wrong := range []string{"ARAUTO_WEBHOOK_ALLOW_PORTS=,", "ARAUTO_WEBHOOK_ALLOW_PORTS=443 8443"} {
+		_, err = config.Read("", []string{wrong})
+		require.ErrorContains(t, err, "a list of numbers", wrong)
+	}
+}
+
+// TestABlankValueIsNone: a file can have one in quotes.
+func TestABlankValueIsNone(t *testing.T) {
+	c, err := config.Read(written(t, "signing: {kid: ' '}\n"), nil)
+	require.NoError(t, err)
+	require.ErrorContains(t, c.Check(), "signing.kid (ARAUTO_SIGNING_KID): is not set")
+}
