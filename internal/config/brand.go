@@ -236,8 +236,11 @@ func (c *Config) checkBrand(p *Problems, b *BrandSettings) {
 
 // checkIdentity judges what a brand says of itself and of whom it believes.
 func (b *BrandSettings) checkIdentity(p *Problems, profile string) {
-	if b.Public.BaseURL != "" && !officialBase.MatchString(b.Public.BaseURL) {
+	if b.Public.BaseURL != "" && !isBase(b.Public.BaseURL) {
 		p.Add(b.Setting("public.base_url"), "is %q", "write https:// and a host name with a dot and a top label of 2 to 6 letters, without a path, as links.self must match the official pattern", b.Public.BaseURL)
+	}
+	if !visible(b.Holder.AuthorisationServerID) {
+		p.Add(b.Setting("holder.authorisation_server_id"), "is %q", "write the id in the Directory: visible ASCII characters without spaces, since it is sent in a header", b.Holder.AuthorisationServerID)
 	}
 	if (b.Signing.NextKey == "") != (b.Signing.NextKID == "") {
 		p.Add(b.Setting("signing.next_key"), "and signing.next_kid go together", "set both or neither")

@@ -532,6 +532,11 @@ func (c *Config) CheckWebhook(p *Problems) {
 	if len(c.Webhook.AllowPorts) == 0 || slices.Contains(c.Webhook.AllowPorts, 0) {
 		p.Add("webhook.allow_ports", "is %v", "name ports from 1 to 65535; the default is 443", c.Webhook.AllowPorts)
 	}
+	for _, name := range c.Webhook.ASHeaders {
+		if !headerName.MatchString(name) {
+			p.Add("webhook.as_headers", "lists %q, which is no name of a header", "name "+ofb.HeaderAuthorizationServerID+", "+ofb.HeaderAuthorisationServerID+" or both", name)
+		}
+	}
 	if c.Dispatch.Slots < 0 || c.Dispatch.Slots > 4096 {
 		p.Add("dispatch.slots", "is %d", "use 1 to 4096, or 0 to derive it from memory and open files", c.Dispatch.Slots)
 	}

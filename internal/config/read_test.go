@@ -1,8 +1,10 @@
 package config_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -89,4 +91,35 @@ func TestABlankValueIsNone(t *testing.T) {
 	c, err := config.Read(written(t, "signing: {kid: ' '}\n"), nil)
 	require.NoError(t, err)
 	require.ErrorContains(t, c.Check(), "signing.kid (ARAUTO_SIGNING_KID): is not set")
+}
+
+// TestWhatCannotStandInAHeaderOrAURLIsWrongConfiguration: the first two made serve and check panic; with the third, serve ended with exit
+// code 1.
+func TestWhatCannotStandInAHeaderOrAURLIsWrongConfiguration(t *testing.T) {
+	for key, text := range map[string]string{
+		"webhook.as_headers":             "webhook: {as_headers: [%s]}\n",
+		"holder.authorisation_server_id": "holder: {authorisation_server_id: %s}\n",
+		"public.base_url":                "public: {base_url: %s}\n",
+	} {
+		said := key + " (" + config.EnvName(key) + "): "
+		check := func(value string) error {
+			c, err := config.Read(written(t, fmt.Sprintf(text, strconv.Quote(value))), nil)
+			require.NoError(t, err)
+			return c.Check()
+		}
+		for _, value := range map[string][]string{
+			"webhook.as_headers":             {"x y", "x-authorization-server-id:", "é", "", "x\n"},
+			"holder.authorisation_server_id": {"as 1", "é", "a\nb"},
+			"public.base_url":                {"https://u@api.banco.example", "https://u:p@api.banco.example", "https://api#x.example", "https://api.%zz.example"},
+		}[key] {
+			require.ErrorContains(t, check(value), said, value)
+		}
+		for _, value := range map[string][]string{
+			"webhook.as_headers":             {"x-authorization-server-id", "X-Authorisation-Server-Id"},
+			"holder.authorisation_server_id": {"c8f0bf49-4744-4933-8960-7add6e590841"},
+			"public.base_url":                {"https://api.banco.example.com", "https://api.banco.example.com:8443"},
+		}[key] {
+			require.NotContains(t, check(value).Error(), said, value)
+		}
+	}
 }

@@ -1,6 +1,24 @@
 package config
 
-import "strings"
+import (
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+// headerName is the name of a header (RFC 9110 §5.6.2).
+var headerName = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
+
+// visible tells a text that can be the value of a header: visible ASCII characters without spaces, or nothing.
+func visible(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
+// isBase tells a URL that links.self can begin with: the pattern alone also admits a user, a fragment, and what is no URL.
+func isBase(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && officialBase.MatchString(s) && u.User == nil && u.Fragment == ""
+}
 
 // blank tells a setting that has no value. White space is none.
 func (s setting) blank() bool {
