@@ -72,9 +72,10 @@ func (r *changeReader) instant(name string, required bool) (t time.Time, origina
 	if !ok {
 		return time.Time{}, "", false
 	}
-	t, err := time.Parse(time.RFC3339Nano, s)
+	upper := strings.ToUpper(s) // RFC 3339 §5.6: t and z may be lower case
+	t, err := time.Parse(time.RFC3339Nano, upper)
 	// Our own zero, which means "none", lies in year 1.
-	if err != nil || !rfc3339.MatchString(s) || t.UTC().Year() < 2 || t.UTC().Year() > 9999 || len(s) > 64 {
+	if err != nil || !rfc3339.MatchString(upper) || t.UTC().Year() < 2 || t.UTC().Year() > 9999 || len(s) > 64 {
 		r.wrong("/"+name, "format", name+" must be an instant as in RFC 3339, such as 2026-11-21T12:00:00.123Z",
 			name+" deve ser um instante conforme a RFC 3339, como 2026-11-21T12:00:00.123Z")
 		return time.Time{}, "", false

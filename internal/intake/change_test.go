@@ -173,6 +173,7 @@ func TestInstantsAreNormalisedAndTheOriginalIsKept(t *testing.T) {
 		"0002-01-01T00:00:00Z":              time.Date(2, 1, 1, 0, 0, 0, 0, time.UTC),
 		"2024-02-29T23:59:59.999999-23:59":  time.Date(2024, 3, 1, 23, 58, 59, 999999000, time.UTC),
 		"2026-11-21T12:00:00.000000000000Z": time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC),
+		"2026-11-21t12:00:00.5z":            time.Date(2026, 11, 21, 12, 0, 0, 500_000_000, time.UTC), // RFC 3339 §5.6
 	} {
 		c := in.change(t, map[string]any{"occurredAt": original})
 		require.Empty(t, c.Problems, original)
