@@ -125,6 +125,8 @@ func brokenOnes() []broken {
 	one("no port to dial", "webhook.allow_ports", "0", "65535")
 	one("a port to dial that is none", "webhook.allow_ports", "https", "number")
 	one("a resolver without a port", "webhook.resolver", "127.0.0.1", "host:port")
+	one("a resolver with an empty port", "webhook.resolver", "127.0.0.1:", "host:port")
+	one("a resolver without a host", "webhook.resolver", ":53", "host:port")
 	one("a profile nobody knows", "profile", "staging", "development")
 	one("a kind nobody knows", "timers.enabled", "payment-consent,boleto", "boleto")
 	one("an announcement of a kind nobody knows", "announce.direct_authorised", "boleto", "boleto")

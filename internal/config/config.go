@@ -511,8 +511,8 @@ func (c *Config) CheckWebhook(p *Problems) {
 		p.Add("webhook.resolver", "is set", "remove it: it is for profile: development only")
 	}
 	if c.Webhook.Resolver != "" {
-		if _, _, err := net.SplitHostPort(c.Webhook.Resolver); err != nil {
-			p.Add("webhook.resolver", "is %q", "write host:port", c.Webhook.Resolver)
+		if host, port, err := net.SplitHostPort(c.Webhook.Resolver); err != nil || host == "" || !isPort(port) {
+			p.Add("webhook.resolver", "is %q", "write host:port, with a port from 1 to 65535", c.Webhook.Resolver)
 		}
 	}
 	switch {

@@ -3,6 +3,7 @@ package config
 import (
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -18,6 +19,12 @@ func visible(s string) bool {
 func isBase(s string) bool {
 	u, err := url.Parse(s)
 	return err == nil && officialBase.MatchString(s) && u.User == nil && u.Fragment == ""
+}
+
+// isPort tells the number of a port that can be dialled.
+func isPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && n > 0
 }
 
 // blank tells a setting that has no value. White space is none.
