@@ -19,7 +19,8 @@ type KeptStatements interface {
 
 // Follow stores a client's registration from the authorization server's own table. It applies all rules of Put except the
 // age of the statement, which that server judged at registration. Where the server keeps none, checked says that the author
-// of the source's mapping vouches for that server having verified one; without it such a registration is refused as by Put.
+// of the source's mapping vouches for that server having verified one; without it such a registration is refused as by Put, unless it
+// has no address: push ends as soon as the table says so.
 // What the registration rests on goes into its entry. One that changes nothing is not written again: a table tells the
 // same row for many reasons. Errors are those of Put.
 func (g *Registry) Follow(ctx context.Context, client notice.ClientID, r Request, checked bool, actor string) error {
@@ -68,7 +69,11 @@ func ForeseeFollowed(c Config, client notice.ClientID, r Request, checked bool) 
 
 // judgeKept is judgeStatement for a statement whose age counts no more.
 func (g *Registry) judgeKept(s Statements, r Request, uris []string) (digest []byte, err error) {
-	if r.SoftwareStatement == "" {
+	switch {
+	case r.SoftwareStatement != "":
+	case len(uris) == 0 && !r.EmptyStatement:
+		return nil, nil
+	default:
 		return g.judgeStatement(s, r, uris)
 	}
 	return compare(s, r, uris, func(s Statements) (jws.Statement, error) {

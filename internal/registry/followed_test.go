@@ -73,6 +73,11 @@ func TestAStatementThatIsNotThereIsAcceptedWhereTheMappingVouchesAlone(t *testin
 	require.NoError(t, b.Follow(t.Context(), "itp-1", r, true, "source:as"))
 	require.Equal(t, notice.StatementChecked, b.store.kept["itp-1"].Basis)
 	require.Nil(t, b.store.kept["itp-1"].StatementDigest)
+
+	r.WebhookURIs = &[]string{} // an initiator that took its address away must not wait for a person
+	require.NoError(t, b.Follow(t.Context(), "itp-1", r, false, "source:as"))
+	require.False(t, b.store.kept["itp-1"].Push)
+	require.Empty(t, b.store.kept["itp-1"].Basis)
 }
 
 func TestARowThatSaysWhatIsStoredIsNotWrittenAgain(t *testing.T) {

@@ -4,12 +4,13 @@
 //
 // What it guarantees: the stored address is the received string, never a rebuilt one; it equals what the Directory's
 // statement lists, in the same order, byte for byte (webhook §6.2, contract "Comparison"); an absent or empty list
-// switches push off whatever the statement lists; a statement that is present is checked in every profile. There is no
-// cache: a registration is in force when Put returns, since a claim reads the address from the same row.
+// switches push off whatever the statement lists; a statement may be left out in development only, and one that is
+// present is checked in every profile. There is no cache: a registration is in force when Put returns, since a claim reads
+// the address from the same row.
 //
 // Put is the way in for a registrar's own system, through the API. Follow is the one for a source that reads the
 // authorization server's own table of clients: all rules of Put hold but the age of the statement, which that server took
-// long ago.
+// long ago, and the need of one where push is off.
 //
 // A refused registration is recorded as well (cases K5): as an entry of the history, committed before the refusal is
 // answered.

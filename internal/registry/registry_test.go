@@ -51,19 +51,26 @@ func TestAGoodRegistrationIsStoredWithTheDigestOfItsStatement(t *testing.T) {
 func TestAnAbsentOrEmptyListSwitchesPushOffWhateverTheStatementLists(t *testing.T) {
 	for name, list := range map[string]*[]string{"absent": nil, "empty": {}} {
 		for _, signed := range []bool{true, false} {
-			t.Run(fmt.Sprint(name, signed), func(t *testing.T) {
-				b := production(t)
-				r := request(t, "https://a.example")
-				r.WebhookURIs = list
-				if !signed {
-					r.SoftwareStatement = ""
-				}
-				in, _, err := b.Put(t.Context(), "itp-1", r, "registrar")
-				require.NoError(t, err)
-				require.False(t, in.Push)
-				require.Empty(t, in.WebhookURIs)
-				require.Equal(t, signed, in.StatementDigest != nil)
-			})
+			for profile, b := range map[string]bench{"production": production(t), "development": development(t)} {
+				t.Run(fmt.Sprint(name, signed, profile), func(t *testing.T) {
+					r := request(t, "https://a.example")
+					r.WebhookURIs = list
+					if !signed {
+						r.SoftwareStatement = ""
+					}
+					if !signed && profile == "production" { // it also says whose software this is
+						invalid := refused(t, b, r)
+						require.Equal(t, registry.InvalidStatement, invalid.Code)
+						require.Contains(t, invalid.Description, "softwareStatement is required")
+						return
+					}
+					in, _, err := b.Put(t.Context(), "itp-1", r, "registrar")
+					require.NoError(t, err)
+					require.False(t, in.Push)
+					require.Empty(t, in.WebhookURIs)
+					require.Equal(t, signed, in.StatementDigest != nil)
+				})
+			}
 		}
 	}
 }
@@ -108,7 +115,7 @@ func TestStatementsThatAreNotAccepted(t *testing.T) {
 	made := func(change map[string]any) string { return sign(t, directory(), "dir", claims(uris, change)) }
 	good := made(nil)
 	for name, c := range map[string]struct{ statement, why string }{
-		"missing":                 {"", "required with webhookUris"},
+		"missing":                 {"", "softwareStatement is required"},
 		"not a JWS":               {"geheim", "malformed"},
 		"signed by a stranger":    {sign(t, stranger(), "dir", claims(uris, nil)), "bad-signature"},
 		"unknown kid":             {sign(t, directory(), "other", claims(uris, nil)), "unknown-key"},

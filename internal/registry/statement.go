@@ -9,15 +9,15 @@ import (
 	"github.com/arauto/arauto/internal/notice"
 )
 
-// judgeStatement verifies the software statement and compares it with the request. The addresses need one, except in
-// development; without addresses it may be left out. The digest is nil when none was given.
+// judgeStatement verifies the software statement and compares it with the request. It may be left out in development only, with
+// addresses or without: it also proves whose software this is, and so who may ask. The digest is nil when none was given.
 func (g *Registry) judgeStatement(s Statements, r Request, uris []string) (digest []byte, err error) {
 	if r.EmptyStatement {
 		return nil, badStatement("softwareStatement is empty; send the Directory's statement, or leave the member out where none is needed")
 	}
 	if r.SoftwareStatement == "" {
-		if len(uris) > 0 && !g.optional {
-			return nil, badStatement("softwareStatement is required with webhookUris")
+		if !g.optional {
+			return nil, badStatement("softwareStatement is required; only profile: development may leave it out")
 		}
 		return nil, nil
 	}
