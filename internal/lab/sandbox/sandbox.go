@@ -259,7 +259,7 @@ func (s *Sandbox) holder(o *Options) (*holderAPI, error) {
 		return nil, err
 	}
 	h := &holderAPI{
-		bank: s.bank, clients: s.bank.way.clients, stage: s.stage, given: map[string]*given{},
+		bank: s.bank, clients: s.bank.way.clients, stage: s.stage, public: s.State.Public, given: map[string]*given{},
 		access: &jws.AccessVerifier{Keys: jws.FixedKeySet(tokens), Issuer: stage.TokensIssuer, Audience: stage.TokensAudience},
 		seal:   func(claims map[string]any) (string, error) { return jws.Issue(key, certs.SealKID, claims) },
 	}

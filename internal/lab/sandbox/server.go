@@ -7,9 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -30,6 +30,7 @@ type holderAPI struct {
 	access  *jws.AccessVerifier
 	stage   *stage.Stage
 	seal    func(claims map[string]any) (string, error)
+	public  string      // address of the status endpoints
 	signed  *jws.KeySet // of initiators' signed requests; nil: their signatures are not verified
 
 	mu    sync.Mutex
@@ -38,13 +39,11 @@ type holderAPI struct {
 
 // given is the answer to a POST. One with an idempotency key is remembered from its beginning.
 type given struct {
-	body string        // of the request
+	data string        // that was asked for
 	done chan struct{} // closed when the rest is there
 
 	err    error // the request was refused
-	status int
-	answer []byte
-	signed bool
+	answer map[string]any
 }
 
 // rememberAtMost bounds the answers kept for idempotency keys.
@@ -68,7 +67,12 @@ func (h *holderAPI) handler() http.Handler {
 		"enrollments/{version}/enrollments":                   {ofb.Enrollment, "payments"},
 	} {
 		mux.HandleFunc("POST /open-banking/"+path, func(w http.ResponseWriter, r *http.Request) { h.post(w, r, c) })
+		mux.HandleFunc("/open-banking/"+path, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Allow", http.MethodPost)
+			h.elsewhere(w, r, http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED")
+		})
 	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { h.elsewhere(w, r, http.StatusNotFound, "NOT_FOUND") })
 	return mux
 }
 
@@ -99,6 +103,7 @@ func (h *holderAPI) who(r *http.Request) (mtls.Caller, error) {
 
 // token answers a request for a token of client credentials. The certificate of the connection proves who asks.
 func (h *holderAPI) token(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store") // RFC 6749 §5.1
 	refuse := func(status int, code, text string) {
 		answerJSON(w, status, map[string]string{"error": code, "error_description": text})
 	}
@@ -128,10 +133,13 @@ func (h *holderAPI) token(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// admit judges certificate and token, and returns the client.
+// admit judges certificate, interaction id and token, in this order, and returns the client.
 func (h *holderAPI) admit(r *http.Request, scope string) (*client, error) {
 	caller, err := h.who(r)
 	if err != nil {
+		return nil, err
+	}
+	if _, err := interactionOf(r); err != nil {
 		return nil, err
 	}
 	text, is := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
@@ -150,27 +158,29 @@ func (h *holderAPI) admit(r *http.Request, scope string) (*client, error) {
 		return nil, refused(http.StatusUnauthorized, "INVALID_CLIENT", "the certificate is not that of the token's client")
 	case !token.HasScope(scope):
 		return nil, refused(http.StatusForbidden, "FORBIDDEN", "the token lacks the scope %s", scope)
-	case r.Header.Get("x-fapi-interaction-id") == "":
-		return nil, refused(http.StatusBadRequest, "PARAMETRO_NAO_INFORMADO", "the header x-fapi-interaction-id is missing")
 	}
 	return c, nil
 }
 
 // post answers the creation of one resource, or of several payments.
 func (h *holderAPI) post(w http.ResponseWriter, r *http.Request, op creation) {
-	c, err := h.admit(r, op.scope)
-	var body []byte
-	if err == nil {
-		if body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20)); err != nil {
-			err = refused(http.StatusBadRequest, "PARAMETRO_INVALIDO", "the body cannot be read: %v", err)
-		}
-	}
-	w.Header().Set("x-fapi-interaction-id", r.Header.Get("x-fapi-interaction-id"))
-	if err != nil {
-		answerProblem(w, err)
+	a := newReply(h, w, r)
+	var err error
+	if a.client, err = h.admit(r, op.scope); err != nil {
+		a.refuse(err)
 		return
 	}
-	made, first := h.claim(c, r.Header.Get("x-idempotency-key"), string(body))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
+	if err != nil {
+		a.refuse(refused(http.StatusBadRequest, "PARAMETRO_INVALIDO", "the body cannot be read: %v", err))
+		return
+	}
+	asked, err := h.read(r, op.kind, body)
+	if err != nil {
+		a.refuse(err)
+		return
+	}
+	made, first := h.claim(a.client, r.Header.Get("x-idempotency-key"), asked.data())
 	if !first {
 		select {
 		case <-made.done:
@@ -178,31 +188,46 @@ func (h *holderAPI) post(w http.ResponseWriter, r *http.Request, op creation) {
 			return
 		}
 		switch {
-		case made.body != string(body):
-			answerProblem(w, refused(http.StatusUnprocessableEntity, "ERRO_IDEMPOTENCIA", "x-idempotency-key was used for another request"))
+		case made.data != asked.data():
+			a.refuse(refused(http.StatusUnprocessableEntity, "ERRO_IDEMPOTENCIA", "data differs from that of the first request with this x-idempotency-key"))
 		case made.err != nil:
-			answerProblem(w, made.err)
+			a.refuse(made.err)
 		default:
-			write(w, made)
+			a.created(op.kind, made.answer)
 		}
 		return
 	}
-	begin, err := h.make(r, c, op, made)
+	begin, err := h.make(r, a.client, op, asked, made)
 	if made.err = err; err != nil {
-		h.release(c, r.Header.Get("x-idempotency-key"))
+		h.release(a.client, r.Header.Get("x-idempotency-key"))
 	}
 	close(made.done)
 	if err != nil {
-		answerProblem(w, err)
+		a.refuse(err)
 		return
 	}
-	write(w, made)
+	a.created(op.kind, made.answer)
 	begin()
 }
 
+// demand is what a body asks for.
+type demand struct {
+	resources []map[string]any
+	list      bool // data is a list, as that of payments is
+}
+
+// data is the same text for two bodies that ask for the same, whatever their spaces, the order of members, and the claims beside data.
+func (d *demand) data() string {
+	text, err := json.Marshal(d.resources)
+	if err != nil {
+		return "" // what was decoded always encodes
+	}
+	return strconv.FormatBool(d.list) + string(text)
+}
+
 // claim finds what a client's request with an idempotency key was given. first: nothing, and the caller gives it now; others wait for it.
-func (h *holderAPI) claim(c *client, key, body string) (made *given, first bool) {
-	made = &given{body: body, done: make(chan struct{})}
+func (h *holderAPI) claim(c *client, key, data string) (made *given, first bool) {
+	made = &given{data: data, done: make(chan struct{})}
 	if key == "" {
 		return made, true
 	}
@@ -225,14 +250,10 @@ func (h *holderAPI) release(c *client, key string) {
 	delete(h.given, c.ID+" "+key)
 }
 
-// make creates what a body asks for, all of it or nothing, and writes the answer into made. begin starts the stories that begin after the
+// make creates what is asked for, all of it or nothing, and writes the answer into made. begin starts the stories that begin after the
 // answer.
-func (h *holderAPI) make(r *http.Request, c *client, op creation, made *given) (begin func(), err error) {
-	asked, list, signed, err := h.read(r, op.kind, []byte(made.body))
-	if err != nil {
-		return nil, err
-	}
-	births, err := h.judge(c, op.kind, r.PathValue("version"), asked)
+func (h *holderAPI) make(r *http.Request, c *client, op creation, asked *demand, made *given) (begin func(), err error) {
+	births, err := h.judge(c, op.kind, r.PathValue("version"), asked.resources)
 	if err != nil {
 		return nil, err
 	}
@@ -246,24 +267,12 @@ func (h *holderAPI) make(r *http.Request, c *client, op creation, made *given) (
 		documents, stories = append(documents, document), append(stories, later)
 	}
 	var data any = documents
-	if !list {
+	if !asked.list {
 		data = documents[0]
 	}
-	now := time.Now()
-	answer := map[string]any{
-		"data": data, "links": map[string]string{"self": stage.BaseURL + r.URL.Path}, "meta": map[string]string{"requestDateTime": now.UTC().Format(time.RFC3339)},
+	made.answer = map[string]any{
+		"data": data, "links": map[string]string{"self": stage.BaseURL + r.URL.Path}, "meta": map[string]string{"requestDateTime": time.Now().UTC().Format(time.RFC3339)},
 	}
-	if signed {
-		answer["iss"], answer["aud"], answer["iat"], answer["jti"] = h.stage.PKI.Options().Holder.ID, c.Registration.OrganisationID, now.Unix(), uuid.NewString()
-		compact, err := h.seal(answer)
-		if err != nil {
-			return nil, err
-		}
-		made.answer = []byte(compact)
-	} else if made.answer, err = json.Marshal(answer); err != nil {
-		return nil, err
-	}
-	made.status, made.signed = http.StatusCreated, signed
 	return func() {
 		for _, later := range stories {
 			later()
@@ -271,43 +280,43 @@ func (h *holderAPI) make(r *http.Request, c *client, op creation, made *given) (
 	}, nil
 }
 
-// read reads the resources that a body asks for; list says that data is a list, as that of payments is.
-func (h *holderAPI) read(r *http.Request, kind ofb.Kind, body []byte) (asked []map[string]any, list, signed bool, err error) {
-	media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	switch media {
+// read reads the resources that a body asks for.
+func (h *holderAPI) read(r *http.Request, kind ofb.Kind, body []byte) (*demand, error) {
+	var err error
+	switch mediaOf(r) {
 	case "application/jwt":
 		if body, err = h.opened(strings.TrimSpace(string(body))); err != nil {
-			return nil, false, true, refused(http.StatusBadRequest, "PARAMETRO_INVALIDO", "the signed body cannot be read: %v", err)
+			return nil, refused(http.StatusBadRequest, "PARAMETRO_INVALIDO", "the signed body cannot be read: %v", err)
 		}
-		signed = true
 	case "application/json":
 	default:
-		return nil, false, false, refused(http.StatusUnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE", "Content-Type must be application/jwt or application/json")
+		return nil, refused(http.StatusUnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE", "Content-Type must be application/jwt or application/json")
 	}
 	var envelope struct {
 		Data json.RawMessage `json:"data"`
 	}
+	d := &demand{}
 	if err = json.Unmarshal(body, &envelope); err == nil {
-		if list = strings.HasPrefix(strings.TrimSpace(string(envelope.Data)), "["); list {
-			err = json.Unmarshal(envelope.Data, &asked)
+		if d.list = strings.HasPrefix(strings.TrimSpace(string(envelope.Data)), "["); d.list {
+			err = json.Unmarshal(envelope.Data, &d.resources)
 		} else {
 			var one map[string]any
 			err = json.Unmarshal(envelope.Data, &one)
-			asked = []map[string]any{one}
+			d.resources = []map[string]any{one}
 		}
 	}
 	switch {
 	case err != nil:
-		return nil, list, signed, refused(http.StatusBadRequest, "PARAMETRO_INVALIDO", "the body is not {\"data\":…}: %v", err)
-	case len(asked) == 0 || len(asked) > 60 || asked[0] == nil:
-		return nil, list, signed, refused(http.StatusUnprocessableEntity, "PARAMETRO_NAO_INFORMADO", "data must hold one resource, or 1 to 60 payments")
+		return nil, refused(http.StatusBadRequest, "PARAMETRO_INVALIDO", "the body is not {\"data\":…}: %v", err)
+	case len(d.resources) == 0 || len(d.resources) > 60 || d.resources[0] == nil:
+		return nil, refused(http.StatusUnprocessableEntity, "PARAMETRO_NAO_INFORMADO", "data must hold one resource, or 1 to 60 payments")
 	}
-	for _, one := range asked {
+	for _, one := range d.resources {
 		if name := unknownMember(kind, one); name != "" {
-			return nil, list, signed, refused(http.StatusUnprocessableEntity, "PARAMETRO_INVALIDO", "data.%s is not a member of this POST", name)
+			return nil, refused(http.StatusUnprocessableEntity, "PARAMETRO_INVALIDO", "data.%s is not a member of this POST", name)
 		}
 	}
-	return asked, list, signed, nil
+	return d, nil
 }
 
 // opened returns the payload of a signed body, and verifies its signature where keys are known.
@@ -446,34 +455,4 @@ func invalid(err error) error {
 	}
 	first := judged.Errors[0]
 	return refused(http.StatusUnprocessableEntity, "PARAMETRO_INVALIDO", "%s: %s (%s)", first.Pointer, first.Detail, first.Code)
-}
-
-// answerProblem writes an error as the APIs do.
-func answerProblem(w http.ResponseWriter, err error) {
-	var p *problem
-	if !errors.As(err, &p) {
-		p = refused(http.StatusInternalServerError, "INTERNAL_SERVER_ERROR", "%v", err)
-	}
-	answerJSON(w, p.status, map[string]any{
-		"errors": []map[string]string{{"code": p.code, "title": p.title, "detail": p.detail}},
-		"meta":   map[string]string{"requestDateTime": time.Now().UTC().Format(time.RFC3339)},
-	})
-}
-
-func answerJSON(w http.ResponseWriter, status int, body any) {
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // the caller has gone
-}
-
-// write writes the answer of a creation.
-func write(w http.ResponseWriter, g *given) {
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	if g.signed {
-		w.Header().Set("Content-Type", "application/jwt")
-	}
-	w.WriteHeader(g.status)
-	if _, err := w.Write(g.answer); err == nil {
-		_ = http.NewResponseController(w).Flush()
-	}
 }
