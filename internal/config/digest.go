@@ -54,5 +54,8 @@ var locations = regexp.MustCompile(`(?i)\bhttps?://[^\s"]+`)
 
 // MaskURLs is a text with every http and https URL in it as Effective shows URLs.
 func MaskURLs(text string) string {
-	return locations.ReplaceAllStringFunc(text, func(url string) string { return mask(url, false) })
+	return locations.ReplaceAllStringFunc(text, MaskURL)
 }
+
+// MaskURL is a URL as Effective shows it.
+func MaskURL(url string) string { return mask(url, false) }

@@ -37,7 +37,7 @@ func (r *Revocation) keep(url string, content []byte, changed bool) error {
 		err = os.Rename(name+".new", name)
 	}
 	if err != nil {
-		return fmt.Errorf("keep the revocation list %s: %w", url, err)
+		return fmt.Errorf("keep the revocation list %s: %w", r.shown[url], err)
 	}
 	return nil
 }
@@ -46,7 +46,7 @@ func (r *Revocation) keep(url string, content []byte, changed bool) error {
 func (r *Revocation) recallKept() {
 	for _, url := range r.opts.CRLURLs {
 		if content, at, err := readKept(r.keptFile(url)); err == nil {
-			_, _ = r.take(url, content, at)
+			_, _ = r.take(r.shown[url], content, at)
 		}
 	}
 }

@@ -83,6 +83,7 @@ func readOCSP(der []byte, cert, issuer *x509.Certificate, now time.Time, ttl tim
 type ocspClient struct {
 	http      *http.Client
 	responder string // empty: the one the certificate names
+	show      func(address string) string
 	ttl       time.Duration
 	keep      time.Duration // how long an answer is kept beyond its end, for the soft-fail window
 	now       func() time.Time
@@ -206,22 +207,22 @@ func (c *ocspClient) fetch(url string, cert, issuer *x509.Certificate) (*ocspAns
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(question))
 	if err != nil {
-		return nil, fmt.Errorf("make an OCSP question: %w", err)
+		return nil, fmt.Errorf("ask the OCSP responder %s: %w", c.show(url), withoutAddress(err))
 	}
 	request.Header.Set("Content-Type", "application/ocsp-request")
 	request.Header.Set("Accept", "application/ocsp-response")
 	der, err := fetchBody(c.http, request, maxOCSPAnswer)
 	if err != nil {
-		return nil, fmt.Errorf("ask the OCSP responder: %w", err)
+		return nil, fmt.Errorf("ask the OCSP responder %s: %w", c.show(url), err)
 	}
 	return readOCSP(der, cert, issuer, c.now(), c.ttl)
 }
 
-// fetchBody reads a 200's body up to a limit.
+// fetchBody reads a 200's body up to a limit. Its errors do not name the address.
 func fetchBody(client *http.Client, request *http.Request, limit int64) ([]byte, error) {
 	response, err := client.Do(request)
 	if err != nil {
-		return nil, err
+		return nil, withoutAddress(err)
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {

@@ -35,7 +35,7 @@ func (r *Revocation) Run(ctx context.Context) {
 				reason, wait = err.Error(), min(wait, refreshRetry)
 			}
 			if changed || reason != refused[url] {
-				r.tell(ReloadEvent{Source: url, Generation: r.Generation(), Err: err, Digests: r.Digests()})
+				r.tell(ReloadEvent{Source: r.shown[url], Generation: r.Generation(), Err: err, Digests: r.Digests()})
 			}
 			refused[url] = reason
 		}
@@ -69,17 +69,18 @@ func (r *Revocation) Refresh(ctx context.Context) error {
 func (r *Revocation) fetchList(ctx context.Context, url string) (changed bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, crlFetchLimit)
 	defer cancel()
+	source := r.shown[url]
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return false, fmt.Errorf("fetch the revocation list %s: %w", url, err)
+		return false, fmt.Errorf("fetch the revocation list %s: %w", source, withoutAddress(err))
 	}
 	content, err := fetchBody(r.opts.HTTP, request, maxCRL)
 	if err != nil {
-		return false, fmt.Errorf("fetch the revocation list %s: %w", url, err)
+		return false, fmt.Errorf("fetch the revocation list %s: %w", source, err)
 	}
-	changed, err = r.take(url, content, r.now())
+	changed, err = r.take(source, content, r.now())
 	if err != nil {
-		return false, fmt.Errorf("revocation list %s: %w", url, err)
+		return false, fmt.Errorf("revocation list %s: %w", source, err)
 	}
 	return changed, r.keep(url, content, changed)
 }
@@ -111,7 +112,7 @@ func (r *Revocation) Name() string { return strings.Join(r.opts.CRLFiles, ", ") 
 // Generation grows whenever a list is taken into force.
 func (r *Revocation) Generation() uint64 { return r.generation.Load() }
 
-// Digests implements Reloadable, of files and URLs.
+// Digests implements Reloadable, of files and of URLs as they are shown.
 func (r *Revocation) Digests() map[string]string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -146,11 +147,17 @@ func (r *Revocation) Reload() (changed bool, err error) {
 
 // Sources are all lists that were named, files before URLs: what Lists should show, and does not of those that were never
 // there.
-func (r *Revocation) Sources() []string { return slices.Concat(r.opts.CRLFiles, r.opts.CRLURLs) }
+func (r *Revocation) Sources() []string {
+	out := slices.Clone(r.opts.CRLFiles)
+	for _, url := range r.opts.CRLURLs {
+		out = append(out, r.shown[url])
+	}
+	return out
+}
 
 // ListStatus is one revocation list in force, for the operators' page and for alarms.
 type ListStatus struct {
-	Source                 string
+	Source                 string // its file, or its URL as it is shown
 	Issuer                 string // printed for people, see Subject
 	ThisUpdate, NextUpdate time.Time
 	ValidUntil             time.Time // NextUpdate, or earlier by CRLTTL

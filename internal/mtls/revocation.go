@@ -39,6 +39,9 @@ type RevocationOptions struct {
 	OCSP          bool   // ask responders
 	OCSPResponder string // this one rather than the one named in the certificate
 
+	// Show is the form in which people are shown an address, without what may be secret in it; nil: as it is. Errors, events and lists name addresses so.
+	Show func(address string) string
+
 	// HTTP fetches lists and answers. Its dialer must be guarded as every dialer of the product is, its TLS
 	// configuration come from PublicConfig. Required with CRLURLs or OCSP.
 	HTTP *http.Client
@@ -82,7 +85,7 @@ type RevocationDecision struct {
 	Subject, Serial, Issuer string // see Subject; serial in hexadecimal
 	Verdict                 RevocationVerdict
 	Evidence                Evidence
-	Source                  string    // of a list: its file or URL
+	Source                  string    // of a list: its file, or its URL as Show shows it
 	Fallback                bool      // the primary mechanism gave nothing
 	Reason                  string    // why it did not; "" otherwise
 	ValidUntil              time.Time // of the evidence; in the past within the soft-fail window
@@ -97,6 +100,7 @@ type RevocationDecision struct {
 type Revocation struct {
 	opts  RevocationOptions
 	now   func() time.Time
+	shown map[string]string // by the URL of a list
 	lists crlStore
 	ocsp  *ocspClient // nil when off
 
@@ -121,16 +125,19 @@ func NewRevocation(opts RevocationOptions) (*Revocation, error) {
 	if opts.HTTP == nil && (opts.OCSP || len(opts.CRLURLs) > 0) {
 		return nil, errors.New("revocation from the network needs an HTTP client")
 	}
+	if opts.Show == nil {
+		opts.Show = func(address string) string { return address }
+	}
 	for _, text := range append([]string{opts.OCSPResponder}, opts.CRLURLs...) {
 		if u, err := url.Parse(text); text != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
-			return nil, fmt.Errorf("%.200q is not an http or https URL", text)
+			return nil, fmt.Errorf("%.200q is not an http or https URL", opts.Show(text))
 		}
 	}
-	r := &Revocation{opts: opts, now: time.Now, taken: map[string][sha256.Size]byte{}}
+	r := &Revocation{opts: opts, now: time.Now, taken: map[string][sha256.Size]byte{}, shown: shownAddresses(opts.CRLURLs, opts.Show)}
 	r.lists = crlStore{ttl: opts.CRLTTL, lists: map[crlKey]*crl{}}
 	if opts.OCSP {
 		r.ocsp = &ocspClient{
-			http: opts.HTTP, responder: opts.OCSPResponder, ttl: opts.OCSPTTL, keep: opts.SoftFail, now: func() time.Time { return r.now() },
+			http: opts.HTTP, responder: opts.OCSPResponder, show: opts.Show, ttl: opts.OCSPTTL, keep: opts.SoftFail, now: func() time.Time { return r.now() },
 			answers: map[string]*ocspAnswer{}, asking: map[string]*ocspQuestion{}, restTill: map[string]time.Time{},
 		}
 	}

@@ -67,7 +67,7 @@ func (t *Trust) newRevocation(settings *config.RevocationSettings, name string) 
 // revocationOptions translates the settings.
 func revocationOptions(r *config.RevocationSettings) mtls.RevocationOptions {
 	o := mtls.RevocationOptions{
-		OCSP: r.OCSP, OCSPResponder: r.OCSPResponder, OCSPTTL: r.OCSPTTL, CRLTTL: r.CRLTTL, Refresh: r.CRLRefresh, SoftFail: r.SoftFail,
+		OCSP: r.OCSP, OCSPResponder: r.OCSPResponder, Show: config.MaskURL, OCSPTTL: r.OCSPTTL, CRLTTL: r.CRLTTL, Refresh: r.CRLRefresh, SoftFail: r.SoftFail,
 	}
 	for _, source := range r.CRL {
 		if strings.HasPrefix(source, "http://") || strings.HasPrefix(source, "https://") {
