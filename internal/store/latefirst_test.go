@@ -139,6 +139,37 @@ func TestLateFirstAttemptsGoWithTheirMonth(t *testing.T) {
 	require.Empty(t, by)
 }
 
+// TestALateAttemptWhoseChangeWentWithItsMonthIsNeitherListedNorCounted: it was counted by its claim.
+func TestALateAttemptWhoseChangeWentWithItsMonthIsNeitherListedNorCounted(t *testing.T) {
+	b := newBench(t)
+	p := timing.Period{From: time.Date(2010, 2, 1, 0, 0, 0, 0, time.UTC), To: time.Date(2010, 3, 1, 0, 0, 0, 0, time.UTC)}
+	for _, month := range []string{"2009-12", "2010-02"} { // January has gone
+		from, err := time.Parse("2006-01", month)
+		require.NoError(t, err)
+		b.do(fmt.Sprintf("CREATE TABLE entry_%s PARTITION OF entry FOR VALUES FROM ('%s') TO ('%s')", from.Format("200601"), from.Format(time.RFC3339), from.AddDate(0, 1, 0).Format(time.RFC3339)))
+	}
+	b.do("SET session_replication_role = replica")
+	for client, announced := range map[string]string{"gone": "", "here": "2010-02-01 00:00:02+00", "held up for long": "2009-12-20 00:00:00+00"} {
+		id := one[string](b, "SELECT gen_random_uuid()::text")
+		if announced != "" {
+			b.do(`INSERT INTO entry (id, at, kind, outcome, client_id, resource_kind, resource_id, notification_id, facts) VALUES (gen_random_uuid(), $1::text::timestamptz, 'change', 'applied', $2, 2, $2, $3,
+json_build_object('apiVersion', 'v5', 'status', 'ACSC', 'occurredAt', $1::text::timestamptz, 'eventAt', $1::text::timestamptz))`, announced, client, id)
+		}
+		b.do("INSERT INTO entry (id, at, kind, client_id, notification_id, number, facts) VALUES (gen_random_uuid(), '2010-02-01 00:00:09+00', 'attempt', $1, $2, 1, '{\"number\":1,\"late\":true}')", client, id)
+	}
+	b.do("SET session_replication_role = origin")
+	by, err := b.log.LateByClient(t.Context(), p, 10)
+	require.NoError(t, err)
+	require.Equal(t, []timing.LateClient{{Client: "held up for long", Late: 1}, {Client: "here", Late: 1}}, by)
+	listed, _, err := b.log.LateFirst(t.Context(), p, 10)
+	require.NoError(t, err)
+	var clients []notice.ClientID
+	for i := range listed {
+		clients = append(clients, listed[i].Client)
+	}
+	require.ElementsMatch(t, []notice.ClientID{"held up for long", "here"}, clients)
+}
+
 func TestLateRetriesAreFoundNewestFirstWithTheirCause(t *testing.T) {
 	b := newBench(t)
 	b.register("itp", "https://itp.example/hook")

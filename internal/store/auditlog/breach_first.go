@@ -53,10 +53,16 @@ func (i *Inspector) judgedAlone(ctx context.Context, rows []audit.Entry, now tim
 const announcedInOrder = entrySelect + `
 WHERE notification_id = ANY($1) AND kind IN ('change', 'decision', 'resend') ORDER BY at, notification_id`
 
-// lateStarts selects late first attempts, in two ways: by their claim, with the index entry_late, and by the fold of their results. The end is that
-// of either selection, such as its order and limit.
+// announcedSQL tells attempts whose notification still has the entry that made it: that may have gone with its month. Nearly always it is a
+// few seconds older, so the other months are looked at only where it is not among those of the day before.
+const announcedSQL = "(EXISTS (" + announcedBy + "AND a.at > e.at - interval '1 day') OR EXISTS (" + announcedBy + "))"
+
+const announcedBy = "SELECT FROM entry a WHERE a.notification_id = e.notification_id AND a.kind IN ('change', 'decision', 'resend') AND a.at <= e.at "
+
+// lateStarts selects late first attempts, in two ways: by their claim, with the index entry_late, and by the fold of their results, whose rows
+// go with the entry that made the notification. The end is that of either selection, such as its order and limit.
 func lateStarts(where, end string) string {
-	return "((SELECT notification_id, at, client_id FROM entry WHERE " + lateSQL + " AND number = 1 AND " + where + end + `)
+	return "((SELECT notification_id, at, client_id FROM entry e WHERE " + lateSQL + " AND number = 1 AND " + where + " AND " + announcedSQL + end + `)
 UNION (SELECT notification_id, at, client_id FROM figures_late WHERE generation = (SELECT generation FROM figures_state WHERE active) AND ` + where + end + ")) l"
 }
 
