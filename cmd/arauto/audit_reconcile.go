@@ -83,8 +83,8 @@ type differenceWriter struct {
 }
 
 var differenceWords = map[string][]string{
-	"pt": {"desde", "recurso", "revisão", "notificação", "mudança", "interação", "iniciadora", "o que fazer", "registros examinados", "recursos", "na fila", "diferenças", "nenhuma diferença"},
-	"en": {"since", "resource", "revision", "notification", "change", "interaction", "initiator", "what to do", "entries looked at", "resources", "in the queue", "differences", "no difference"},
+	"pt": {"desde", "recurso", "revisão", "notificação", "mudança", "interação", "iniciadora", "o que fazer", "registros examinados", "recursos", "na fila", "diferenças", "nenhuma diferença", "desde o início do histórico até %s", "de %s até %s"},
+	"en": {"since", "resource", "revision", "notification", "change", "interaction", "initiator", "what to do", "entries looked at", "resources", "in the queue", "differences", "no difference", "from the beginning of the history to %s", "from %s to %s"},
 }
 
 func (d differenceWriter) text(x history.Difference) error {
@@ -118,7 +118,11 @@ func (d differenceWriter) account(r *history.Reconciliation) error {
 	if r.Differences > 0 {
 		found = fmt.Sprintf("%d %s:%s", r.Differences, w[11], evidence.Counts(r.Found, history.Findings(), func(f history.Finding) string { return string(f) }))
 	}
-	_, err := fmt.Fprintf(d.out, "%s … %s: %d %s, %d %s, %d %s; %s\n", moment(r.From), moment(r.To), total, w[8], r.Resources, w[9], r.Queued, w[10], found)
+	period := fmt.Sprintf(w[13], moment(r.To))
+	if !r.From.IsZero() {
+		period = fmt.Sprintf(w[14], moment(r.From), moment(r.To))
+	}
+	_, err := fmt.Fprintf(d.out, "%s: %d %s, %d %s, %d %s; %s\n", period, total, w[8], r.Resources, w[9], r.Queued, w[10], found)
 	return err
 }
 

@@ -63,6 +63,7 @@ func TestReconcileTellsAPersonWhatToDoAndASchedulerByItsExitCode(t *testing.T) {
 	code, out, errs := j.run("reconcile")
 	require.Equal(t, done, code, errs)
 	require.Contains(t, out, "nenhuma diferença")
+	require.Regexp(t, `(?m)^desde o início do histórico até 20\d\d-\S+Z: `, out, "there is no start")
 	j.exec(`INSERT INTO arauto.queue (id, client_id, push_epoch, kind, resource_id, api_version, event, event_at, occurred_at, due_at)
 VALUES (gen_random_uuid(), 'itp', 1, 2, 'stray', 'v5', '', now(), now(), now() - interval '2 hours')`)
 	code, out, _ = j.run("reconcile", "--lang", "en")
@@ -70,6 +71,9 @@ VALUES (gen_random_uuid(), 'itp', 1, 2, 'stray', 'v5', '', now(), now(), now() -
 	for _, words := range []string{"notification-undecided: ", "notification-overdue: ", `resource: pix-payment "stray"`, "what to do: ", "2 differences"} {
 		require.Contains(t, out, words)
 	}
+	require.Regexp(t, `(?m)^from the beginning of the history to 20\d\d-\S+Z: `, out)
+	_, out, _ = j.run("reconcile", "--lang", "en", "--from", "2026-01-02T03:04:05Z")
+	require.Regexp(t, `(?m)^from 2026-01-02T03:04:05\S*Z to 20\d\d-\S+Z: `, out)
 	code, out, _ = j.run("reconcile", "--format", "json")
 	require.Equal(t, failed, code)
 	lines := strings.Split(strings.TrimSpace(out), "\n")

@@ -71,7 +71,7 @@ func TestAReportSaysHowFarItGoes(t *testing.T) {
 		code, out, errs := j.run(append([]string{"reconcile", "--lang", "en"}, args...)...)
 		require.NotEqual(t, usage, code, errs)
 		account := out[strings.LastIndex(strings.TrimSpace(out), "\n")+1:]
-		_, account, found := strings.Cut(account, " … ")
+		_, account, found := strings.Cut(account, " to ")
 		require.True(t, found, out)
 		end, _, _ := strings.Cut(account, ": ")
 		at, err := time.Parse(time.RFC3339Nano, end)
