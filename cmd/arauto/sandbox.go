@@ -160,6 +160,9 @@ func (r *sandboxRun) notOpened(err error) error {
 		}
 		return wrongUse(words["port"], taken.Port, use, taken.Err)
 	}
+	if full, is := errors.AsType[*sandbox.SpaceError](err); is {
+		return fmt.Errorf(words["space"]+"\n%w", full.Folder, full.FreeMB, full.NeedsMB, full.Err)
+	}
 	if errors.Is(err, sandbox.ErrRuns) && r.language == "pt" {
 		return fmt.Errorf("já há um sandbox em execução; encerre-o antes (%w)", err)
 	}
@@ -186,6 +189,7 @@ var sandboxWords = map[string]map[string]string{
 		"poll-empty": "poll: the ID is empty; name the id of a resource",
 		"goes-on":    "the story goes on; it takes %s in all",
 		"port":       "--port: port %d (%s) cannot be opened: %v; stop what listens there, or choose another: the port that --port names and the one after it are used", "port-creations": "tokens and POSTs", "port-status": "status endpoints",
+		"space":       "%s has %d MB free, and the sandbox needs about %d MB there; free some, or name another folder: TMPDIR=FOLDER arauto sandbox",
 		"interrupted": "sandbox: interrupted while it was starting; nothing of it is left",
 		"unused":      "sandbox: it has settings of its own; these variables have no effect: %s",
 		"part-ended":  "the sandbox ends, since its %s ended by itself; start it again with: arauto sandbox", "part-database": "database (PostgreSQL)", "part-gateway": "gateway", "its-log": "; the log is in %s",
@@ -201,6 +205,7 @@ var sandboxWords = map[string]map[string]string{
 		"poll-empty": "poll: o ID está vazio; informe o id de um recurso",
 		"goes-on":    "a história continua; ao todo leva %s",
 		"port":       "--port: a porta %d (%s) não pode ser aberta: %v; encerre o que a usa, ou escolha outra: são usadas a porta de --port e a seguinte", "port-creations": "tokens e POSTs", "port-status": "endpoints de status",
+		"space":       "%s tem %d MB livres, e o sandbox precisa de cerca de %d MB ali; libere espaço, ou indique outra pasta: TMPDIR=PASTA arauto sandbox",
 		"interrupted": "sandbox: interrompido durante o início; nada dele ficou",
 		"unused":      "sandbox: tem ajustes próprios; estas variáveis não têm efeito: %s",
 		"part-ended":  "o sandbox se encerra, pois parou sozinho: %s; inicie-o de novo com: arauto sandbox", "part-database": "o banco de dados (PostgreSQL)", "part-gateway": "o gateway", "its-log": "; o log está em %s",

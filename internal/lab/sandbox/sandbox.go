@@ -63,6 +63,9 @@ type Sandbox struct {
 // ErrRuns means that a sandbox of this user runs already.
 var ErrRuns = errors.New("a sandbox runs already; stop it first")
 
+// SpaceError is the error of a temporary folder with too little space.
+type SpaceError = stage.SpaceError
+
 // PortError is the error of a port that a sandbox needs and cannot open.
 type PortError struct {
 	Port   int

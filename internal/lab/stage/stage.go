@@ -92,13 +92,13 @@ func Open(ctx context.Context, o Options) (s *Stage, err error) {
 	s = &Stage{Dir: o.Dir, options: o}
 	if s.Dir == "" {
 		if s.Dir, err = os.MkdirTemp("", "arauto-"); err != nil {
-			return nil, fmt.Errorf("make a temporary folder: %w", err)
+			return nil, spaced(fmt.Errorf("make a temporary folder: %w", err))
 		}
 		s.owned = true
 	}
 	defer func() {
 		if err != nil {
-			err = s.abandon(ctx, err)
+			err = spaced(s.abandon(ctx, err))
 		}
 	}()
 	pki := makePKI(o.PKI, s.path("pki"))
