@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 
 	"github.com/arauto/arauto/internal/api"
@@ -26,11 +27,12 @@ type Sessions interface {
 	// Session finds the person of a session; acts tells that the person does something, which prolongs it. due tells that the provider is to be
 	// asked again about the person, as it is once a minute.
 	Session(ctx context.Context, token string, acts bool) (who history.Person, due bool, err error)
-	EndSession(ctx context.Context, token string) error
+	// EndSession ends a session and returns what renewed it; nil: nothing did.
+	EndSession(ctx context.Context, token string) ([]byte, error)
 	// TakeRenewal returns what renews a session that is due to one caller, of all replicas; nil to the others.
 	TakeRenewal(ctx context.Context, token string) ([]byte, error)
-	// RenewSession keeps new roles, and what renews the session next.
-	RenewSession(ctx context.Context, token string, roles []string, renewal []byte) error
+	// RenewSession keeps new roles, and what renews the session next. kept is false when the session has ended.
+	RenewSession(ctx context.Context, token string, roles []string, renewal []byte) (kept bool, err error)
 	TakeLink(ctx context.Context, secret string) error
 }
 
@@ -72,6 +74,7 @@ type Console struct {
 	acts     map[string]bool     // the templates of paths that only take posts
 	foreign  *http.CrossOriginProtection
 	refused  refusedSignIns
+	revoking sync.WaitGroup // of what renewed sessions that have ended
 }
 
 // everybody admits those who have not signed in.

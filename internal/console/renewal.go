@@ -53,61 +53,72 @@ func (k *Console) renew(x *api.Exchange, token string, who *history.Person) erro
 	if err != nil || sealed == nil {
 		return err
 	}
-	roles, next, err := k.cfg.OpenID.ask(ctx, token, sealed, who)
+	answer, err := k.cfg.OpenID.ask(ctx, token, sealed, who)
 	switch {
 	case errors.Is(err, errNotRenewed):
 		x.Log.Warn("session ended", "subject", who.Subject, "error", err)
+		k.revoke(x.Log, who.Subject, answer.next)
 		return k.endNotRenewed(ctx, x, token, who.Subject)
 	case err != nil:
 		x.Log.Warn("a session keeps its roles for a minute: the provider was asked again and did not answer", "subject", who.Subject, "error", err)
 		return nil
 	}
-	who.Roles = roles
-	return k.cfg.Sessions.RenewSession(ctx, token, roles, next)
+	if sealed, err = sealedRenewal(token, answer.next); err != nil {
+		return err
+	}
+	who.Roles = answer.roles
+	kept, err := k.cfg.Sessions.RenewSession(ctx, token, who.Roles, sealed)
+	if err == nil && !kept { // the person has signed out meanwhile
+		k.revoke(x.Log, who.Subject, answer.next)
+	}
+	return err
 }
 
 // endNotRenewed ends a session after the history has it. Its roles go first, so that nothing is done with them if the history cannot be written.
 func (k *Console) endNotRenewed(ctx context.Context, x *api.Exchange, token, subject string) error {
-	if err := k.cfg.Sessions.RenewSession(ctx, token, []string{}, nil); err != nil {
+	if _, err := k.cfg.Sessions.RenewSession(ctx, token, []string{}, nil); err != nil {
 		return err
 	}
 	if err := k.record(x, subject, "renewal-refused"); err != nil {
 		return err
 	}
-	if err := k.cfg.Sessions.EndSession(ctx, token); err != nil {
+	if _, err := k.cfg.Sessions.EndSession(ctx, token); err != nil {
 		return err
 	}
 	return errNoSession
 }
 
-// ask returns the roles that a person has now, and what renews the session next, encrypted. An ID token is not always in the answer: then the roles
-// are those from before. An error that is not errNotRenewed says nothing about the person.
-func (p *Provider) ask(ctx context.Context, token string, sealed []byte, who *history.Person) (roles []string, next []byte, err error) {
+// renewed is what a provider answers when it is asked again about a person.
+type renewed struct {
+	roles []string
+	next  string // the refresh token of the next time, also with an error; "": there is none
+}
+
+// ask returns the roles that a person has now, and what renews the session next. An ID token is not always in the answer: then the roles are
+// those from before. An error that is not errNotRenewed says nothing about the person.
+func (p *Provider) ask(ctx context.Context, token string, sealed []byte, who *history.Person) (answer renewed, err error) {
 	renewal, err := openedRenewal(token, sealed)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: what renews it cannot be read", errNotRenewed)
+		return answer, fmt.Errorf("%w: what renews it cannot be read", errNotRenewed)
 	}
 	ctx = oidc.ClientContext(ctx, p.Client)
 	docs, err := p.discovered(ctx)
 	if err != nil {
-		return nil, nil, err
+		return answer, err
 	}
 	cfg, err := p.config(docs)
 	if err != nil {
-		return nil, nil, err
+		return answer, err
 	}
 	tokens, err := refreshed(ctx, cfg, stylesOf(docs, cfg.ClientSecret), renewal)
 	if err != nil {
-		return nil, nil, err
+		return answer, err
 	}
-	roles = who.Roles
+	answer = renewed{roles: who.Roles, next: tokens.RefreshToken}
 	if raw, there := tokens.Extra("id_token").(string); there {
-		if roles, err = p.rolesAgain(ctx, docs, raw, who.Subject); err != nil {
-			return nil, nil, err
-		}
+		answer.roles, err = p.rolesAgain(ctx, docs, raw, who.Subject)
 	}
-	next, err = sealedRenewal(token, tokens.RefreshToken)
-	return roles, next, err
+	return answer, err
 }
 
 // refreshed uses a refresh token. The library would try the other way of showing who we are after any refusal, and tell that of the second try alone.

@@ -104,7 +104,17 @@ func (k *Console) end(x *api.Exchange) error {
 	if err := k.record(x, who.Subject, "sign-out"); err != nil {
 		return err
 	}
-	return k.cfg.Sessions.EndSession(x.R.Context(), c.Value)
+	sealed, err := k.cfg.Sessions.EndSession(x.R.Context(), c.Value)
+	if err != nil || sealed == nil {
+		return err
+	}
+	renewal, err := openedRenewal(c.Value, sealed)
+	if err != nil {
+		x.Log.Warn("refresh token not revoked: it cannot be read", "subject", who.Subject, "error", err)
+		return nil
+	}
+	k.revoke(x.Log, who.Subject, renewal)
+	return nil
 }
 
 // postSignOut ends the session. Where that fails the browser keeps its cookie, so that the person can try again.

@@ -44,10 +44,12 @@ func (n *nobody) OpenSession(_ context.Context, _ string, p history.Person, _ []
 func (*nobody) Session(context.Context, string, bool) (history.Person, bool, error) {
 	return history.Person{}, false, errors.New("not asked in this test")
 }
-func (*nobody) EndSession(context.Context, string) error                     { return nil }
-func (*nobody) TakeLink(context.Context, string) error                       { return nil }
-func (*nobody) TakeRenewal(context.Context, string) ([]byte, error)          { return nil, nil }
-func (*nobody) RenewSession(context.Context, string, []string, []byte) error { return nil }
+func (*nobody) EndSession(context.Context, string) ([]byte, error)  { return nil, nil }
+func (*nobody) TakeLink(context.Context, string) error              { return nil }
+func (*nobody) TakeRenewal(context.Context, string) ([]byte, error) { return nil, nil }
+func (*nobody) RenewSession(context.Context, string, []string, []byte) (bool, error) {
+	return true, nil
+}
 
 func newConsole(t *testing.T, c Config) (*Console, *records) {
 	t.Helper()
@@ -192,9 +194,9 @@ func (s *seats) Session(context.Context, string, bool) (history.Person, bool, er
 	return history.Person{Subject: "olga", Roles: []string{page.Operator}}, false, s.fail
 }
 
-func (s *seats) EndSession(_ context.Context, token string) error {
+func (s *seats) EndSession(_ context.Context, token string) ([]byte, error) {
 	s.ended = append(s.ended, token)
-	return s.fail
+	return nil, s.fail
 }
 
 func TestANewSignInEndsTheSessionThatTheBrowserHad(t *testing.T) {

@@ -76,10 +76,11 @@ func (g *Gateway) keepSessions(ctx context.Context) error {
 	return g.store.ForgetSessions(ctx)
 }
 
-// recordRefused is the last record of failed sign-ins.
+// recordRefused is the last record of failed sign-ins. After it, revocations under way at the provider end.
 func (g *Gateway) recordRefused(ctx context.Context) error {
 	if g.console == nil {
 		return nil
 	}
+	defer g.console.AwaitRevocations(ctx)
 	return g.console.RecordRefused(ctx)
 }

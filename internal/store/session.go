@@ -45,11 +45,11 @@ RETURNING renewal`, hash[:], askEvery).Scan(&renewal)
 	return renewal, Unavailable("look whether a session is to be renewed", err)
 }
 
-// RenewSession keeps the roles that the provider told when it was asked again, and what renews the session next. One that has ended is no error.
-func (s *Store) RenewSession(ctx context.Context, token string, roles []string, renewal []byte) error {
+// RenewSession keeps the roles that the provider told when it was asked again, and what renews the session next. kept is false when it has ended.
+func (s *Store) RenewSession(ctx context.Context, token string, roles []string, renewal []byte) (kept bool, err error) {
 	hash := sha256.Sum256([]byte(token))
-	_, err := s.query.Exec(ctx, "UPDATE console_session SET roles = $2, renewal = $3 WHERE token_sha256 = $1", hash[:], roles, renewal)
-	return Unavailable("renew a session", err)
+	done, err := s.query.Exec(ctx, "UPDATE console_session SET roles = $2, renewal = $3 WHERE token_sha256 = $1", hash[:], roles, renewal)
+	return done.RowsAffected() > 0, Unavailable("renew a session", err)
 }
 
 // Session finds the person of a session that has not ended; acts tells that the person does something, which prolongs it. due tells
@@ -69,11 +69,14 @@ WHERE token_sha256 = $1 AND seen_at > now() - $2::interval AND opened_at > now()
 	return p, due, Unavailable("read a session", err)
 }
 
-// EndSession ends a session, at once for every replica. One that has ended is no error.
-func (s *Store) EndSession(ctx context.Context, token string) error {
+// EndSession ends a session, at once for every replica, and returns what renewed it; nil: nothing did. One that has ended is no error.
+func (s *Store) EndSession(ctx context.Context, token string) (renewal []byte, err error) {
 	hash := sha256.Sum256([]byte(token))
-	_, err := s.query.Exec(ctx, "DELETE FROM console_session WHERE token_sha256 = $1", hash[:])
-	return Unavailable("end a session", err)
+	err = s.query.QueryRow(ctx, "DELETE FROM console_session WHERE token_sha256 = $1 RETURNING renewal", hash[:]).Scan(&renewal)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil
+	}
+	return renewal, Unavailable("end a session", err)
 }
 
 // OfferLink keeps a link that opens one session within the time given.

@@ -27,7 +27,9 @@ func TestASessionKeepsThePersonAndEndsAtEveryReplica(t *testing.T) {
 	require.Zero(t, one[int](b, "SELECT count(*)::int FROM console_session WHERE encode(token_sha256, 'escape') LIKE '%token%'"))
 
 	require.NoError(t, b.store.OpenSession(t.Context(), "other", history.Person{Subject: "bia", Name: "Bia", Roles: []string{"auditor"}}, nil))
-	require.NoError(t, b.store.EndSession(t.Context(), "token"))
+	renewal, err := b.store.EndSession(t.Context(), "token")
+	require.NoError(t, err)
+	require.Nil(t, renewal, "nothing renewed it")
 	_, _, err = other.store.Session(t.Context(), "token", true)
 	require.True(t, failure.NotFound(err), err)
 	_, _, err = other.store.Session(t.Context(), "other", false)
@@ -70,7 +72,9 @@ func TestASessionIsRenewedOnceAMinute(t *testing.T) {
 	const aMinute = "UPDATE console_session SET asked_at = asked_at - interval '1 minute'"
 	b.do(aMinute)
 	require.Equal(t, []string{"first"}, takes())
-	require.NoError(t, other.store.RenewSession(t.Context(), "token", []string{"auditor"}, []byte("second")))
+	kept, err := other.store.RenewSession(t.Context(), "token", []string{"auditor"}, []byte("second"))
+	require.NoError(t, err)
+	require.True(t, kept)
 	require.Empty(t, takes())
 	b.do(aMinute)
 	require.Equal(t, []string{"second"}, takes())
@@ -82,6 +86,15 @@ func TestASessionIsRenewedOnceAMinute(t *testing.T) {
 	_, due, err = b.store.Session(t.Context(), "token", false)
 	require.NoError(t, err)
 	require.True(t, due)
+	renewal, err := other.store.EndSession(t.Context(), "token")
+	require.NoError(t, err)
+	require.Equal(t, "second", string(renewal), "who ends the session can revoke it")
+	kept, err = b.store.RenewSession(t.Context(), "token", []string{"auditor"}, []byte("third"))
+	require.NoError(t, err)
+	require.False(t, kept, "nobody keeps what came after the end")
+	renewal, err = b.store.EndSession(t.Context(), "token")
+	require.NoError(t, err)
+	require.Nil(t, renewal)
 }
 
 // TestALinkOpensOneSessionHoweverManyTakeItAtOnce: also at two replicas.
