@@ -54,6 +54,17 @@ def is_count(n):
     return type(n) is int and n >= 0
 
 
+def read_json(raw):
+    """JSON in UTF-8; json.loads also guesses other encodings."""
+    return json.loads(raw.decode("utf-8"))
+
+
+def read_path(path):
+    """The hashes of a path, which may be absent."""
+    must(path is None or isinstance(path, list))
+    return [unhash(h) for h in path or []]
+
+
 def must(fine):
     if not fine:
         raise ValueError("not the form that docs/audit-format.md describes")
@@ -181,7 +192,7 @@ def signed_text(note, public):
 class Checkpoint:
     def __init__(self, note, public):
         lines, name = signed_text(note, public).split("\n"), origin(public)
-        if len(lines) != 6 or lines[0] != name or not re.fullmatch(r"time \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", lines[3]) or not re.fullmatch(r"skew -?\d+us", lines[4]):
+        if len(lines) != 6 or lines[0] != name or not re.fullmatch(r"time \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", lines[3], re.ASCII) or not re.fullmatch("skew -?[0-9]+us", lines[4]):
             raise ValueError("not a checkpoint of this log")
         self.size, self.root, self.at, self.note = int(lines[1]), unhash(lines[2]), lines[3][5:], note
 
@@ -243,7 +254,7 @@ def moment(text):
 
 def read_duration(text):
     """Seconds of 1h, 90m, 1h30m0s."""
-    m = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
+    m = re.fullmatch("(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s)?", text)
     if not m or not any(m.groups()):
         raise argparse.ArgumentTypeError("%r is not a time; use one such as 1h or 90m" % text)
     return sum(int(n or 0) * unit for n, unit in zip(m.groups(), (3600, 60, 1)))
@@ -534,7 +545,7 @@ class Removal:
     def __init__(self, facts):
         self.partition, self.first, self.last, self.entries = facts["partition"], facts["first"], facts["last"], facts["entries"]
         self.digest = unhash(facts["digest"])
-        m = re.fullmatch(r"entry_(\d{4})(0[1-9]|1[0-2])", self.partition)
+        m = re.fullmatch("entry_([0-9]{4})(0[1-9]|1[0-2])", self.partition)
         numbers = (self.first, self.last, self.entries)
         if not m or len(self.digest) != 32 or not all(type(n) is int for n in numbers) or not 0 <= self.first <= self.last or not 1 <= self.entries <= self.last - self.first + 1:
             raise ValueError("not a removal")
@@ -555,8 +566,8 @@ class Loss:
         lines = text.split("\n")[:-1]
         if len(lines) < 7 or lines[0] != name or lines[1] != "loss":
             raise ValueError("not a statement of loss")
-        kept = re.fullmatch(r"kept (\d+) (\S+)", lines[2])
-        lost = [re.fullmatch(r"published (\d+) (\S+) (\S+)", line) for line in lines[3:-3]]
+        kept = re.fullmatch(r"kept ([0-9]+) (\S+)", lines[2])
+        lost = [re.fullmatch(r"published ([0-9]+) (\S+) (\S+)", line) for line in lines[3:-3]]
         end = [line.split(" ", 1) for line in lines[-3:]]
         if not kept or not all(lost) or [e[0] for e in end] != ["time", "by", "reason"]:
             raise ValueError("not a statement of loss")
@@ -693,7 +704,7 @@ def verify_lines(lines, public, checkpoints):
             mine = leaf_of(record)
             present.setdefault(RECORD_MONTH.search(record).group(1).decode(), seq)
             if b',"kind":"retention"' in record[:256] or b',"kind":"loss"' in record[:256]:
-                about_the_log(seq, json.loads(record))
+                about_the_log(seq, read_json(record))
         if beside is None and mine != leaf:
             differs, beside = seq, tree.copy()
         if beside is not None:
@@ -783,10 +794,10 @@ def check_zip(path):
 
 
 def read_manifest(text):
-    m = json.loads(text.decode("utf-8"))
-    must(isinstance(m, dict) and is_count(m["size"]) and is_count(m["entries"]) and isinstance(m["root"], str))
+    m = {name: value for name, value in read_json(text).items() if value is not None}
+    must(is_count(m["size"]) and is_count(m["entries"]) and isinstance(m["root"], str))
     must(isinstance(m["filter"], dict) and all(isinstance(v, str) for v in m["filter"].values()))
-    must(is_count(m.get("context", 0)) and is_count(m.get("windows", 0)))
+    must(is_count(m.get("context", 0)) and is_count(m.get("windows", 0)) and isinstance(m.get("verifier", ""), str))
     must(isinstance(m.get("clients", []), list) and all(isinstance(c, str) for c in m.get("clients", [])))
     must(isinstance(m["files"], list) and all(isinstance(f["name"], str) and is_count(f["bytes"]) for f in m["files"]))
     return m
@@ -838,11 +849,11 @@ def verify_some(archive, manifest, head):
         with archive.open("entries.jsonl") as lines, archive.open("proofs.jsonl") as proofs:
             for line in lines:
                 seq, record, leaf, _ = read_line(line.rstrip(b"\n"), max(last, 0))
-                proof = json.loads(proofs.readline().decode("utf-8") or "{}")
+                proof = read_json(proofs.readline() or b"{}")
                 if seq <= last or proof.get("seq") != seq or type(proof["seq"]) is not int:
                     raise Bad(max(last, 0), "after it there is something that is not a record in order")
                 n, last = n + 1, seq
-                path = [unhash(h) for h in proof["path"]]
+                path = read_path(proof.get("path"))
                 if root_by_path(leaf_of(record), seq, head.size, path) != head.root or leaf != leaf_of(record):
                     raise Bad(seq, "the record is not what was signed at " + head.at)
     if n != manifest["entries"]:
@@ -855,7 +866,7 @@ def verify_some(archive, manifest, head):
 
 def commitment_of(record):
     """What an entry commits to; None when it commits to nothing."""
-    e = json.loads(record)
+    e = read_json(record)
     if e.get("kind") not in ("attempt", "result", "late-result"):
         return None
     facts = e["facts"]
@@ -872,7 +883,7 @@ def verify_private(archive):
     with archive.open("entries.jsonl") as entries, archive.open("private.jsonl") as texts:
         for line in texts:
             try:
-                line = json.loads(line)
+                line = read_json(line)
                 seq, text = line["seq"], line.get("private")
             except (ValueError, KeyError, TypeError, AttributeError):
                 seq = None
@@ -898,7 +909,26 @@ def verify_private(archive):
 # --- Completeness of a bundle (section "Completeness").
 
 KINDS = {"payment-consent": 1, "pix-payment": 2, "recurring-consent": 3, "recurring-payment": 4, "enrollment": 5}
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)\.(\d{6})Z", re.ASCII)
+HOUR_MICROS = 3600 * 10**6
+
+
+def micros(text):
+    """Microseconds since 1970 of a time as records write it, years 0 to 9999; ValueError for any other text."""
+    m = TIME.fullmatch(text)
+    must(m)
+    year, month, day, hour, minute, second, micro = map(int, m.groups())
+    must(hour < 24 and minute < 60 and second < 60)
+    days = datetime.date(2000 + year % 400, month, day).toordinal() - EPOCH.toordinal() + (year // 400 - 5) * 146097  # the calendar repeats itself
+    return ((days * 24 + hour) * 60 + minute) * 60 * 10**6 + second * 10**6 + micro
+
+
+def is_time(text):
+    try:
+        micros(text)
+    except ValueError:
+        return False
+    return True
 
 
 def note(text):
@@ -908,7 +938,7 @@ def note(text):
 def finds(filters, record):
     """Whether a filter finds a record; the client is judged elsewhere."""
     for name, value in filters.items():
-        if name == "kind" and record.get("resourceKind") != KINDS.get(value, 0):
+        if name == "kind" and record.get("resourceKind") != KINDS[value]:
             return False
         if name == "entry" and record["kind"] not in value.split(","):
             return False
@@ -923,12 +953,14 @@ def finds(filters, record):
 
 def unjudged(filters, clients):
     """Why it cannot be said whether the filter left something out; None when it can."""
-    if filters.get("clientId") and clients not in ([], [filters["clientId"]]):
+    if clients and (clients != [filters["clientId"]] if filters.get("clientId") else not filters.get("organisationId")):
         return "the manifest names other clients than its filter"
     for name, value in filters.items():
         if name not in ("clientId", "organisationId", "kind", "entry", "outcome", "late", "from", "to"):
             return "the filter's member %s is not one whose completeness can be shown" % name
-        if name in ("from", "to") and not TIME.fullmatch(value):
+        if name == "kind" and value not in KINDS or name == "late" and value != "true":
+            return "the filter's member %s is not one whose completeness can be shown" % name
+        if name in ("from", "to") and not is_time(value):
             return "the filter's member %s is not a time" % name
     return None
 
@@ -942,25 +974,27 @@ def inner_hash(count, root):
 
 
 def in_counts(counts, index, key, inner, path):
-    return 0 <= index < counts["clients"] and root_by_path(leaf_of(key + inner), index, counts["clients"], [unb64(h) for h in path]) == unb64(counts["root"])
+    return is_count(index) and index < counts["clients"] and root_by_path(leaf_of(key + inner), index, counts["clients"], read_path(path)) == unhash(counts["root"])
 
 
 def place_of(client, said, counts, seq):
     """How many entries a client has in a window, and their root."""
-    key, beside = client_key(client), said.get("beside") or []
+    said = {"count": 0, "index": 0, **{name: value for name, value in said.items() if value is not None}}
+    key, beside = client_key(client), said.get("beside", [])
     wrong = Bad(seq, "what is said of client %r is not in the counts" % client)
+    must(type(said["count"]) is int and isinstance(beside, list))
     if not beside and said["count"] > 0:
-        root = unb64(said["root"])
-        if not in_counts(counts, said["index"], key, inner_hash(said["count"], root), said.get("path") or []):
+        root = unhash(said["root"])
+        if not in_counts(counts, said["index"], key, inner_hash(said["count"], root), said.get("path")):
             raise wrong
         return said["count"], root
     empty = hashlib.sha256(b"").digest()
-    if not all(in_counts(counts, n["index"], unb64(n["key"]), unb64(n["inner"]), n["path"] or []) for n in beside):
+    if not all(in_counts(counts, n["index"], unhash(n["key"]), unhash(n["inner"]), n.get("path")) for n in beside):
         raise wrong
-    at, keys = [n["index"] for n in beside], [unb64(n["key"]) for n in beside]
+    at, keys = [n["index"] for n in beside], [unhash(n["key"]) for n in beside]
     if len(at) == 2 and at[1] == at[0] + 1 and keys[0] < key < keys[1] or at == [0] and key < keys[0] or len(at) == 1 and at[0] == counts["clients"] - 1 and keys[0] < key:
         return 0, empty
-    if not at and counts["clients"] == 0 and unb64(counts["root"]) == empty:
+    if not at and counts["clients"] == 0 and unhash(counts["root"]) == empty:
         return 0, empty
     raise wrong
 
@@ -979,8 +1013,8 @@ def verify_counts(archive, manifest, checkpoints):
             if seq <= last:
                 raise Bad(last, "after it %s has something that is not a record in order" % member)
             last, n = seq, n + 1
-            record = json.loads(text)
-            if leaf_of(text) != leaf or not TIME.fullmatch(record["at"]):
+            record = read_json(text)
+            if leaf_of(text) != leaf or not is_time(record["at"]):
                 raise Bad(seq, "the leaf beside the entry is not the entry's")
             if record.get("clientId") not in have:
                 raise Bad(seq, "the entry is of another client than the manifest names")
@@ -992,11 +1026,12 @@ def verify_counts(archive, manifest, checkpoints):
             raise Bad(max(last, 0), "the manifest speaks of %d entries in %s, %d are here" % (count, member, n))
     begin = end = n = 0
     for line in archive.open("counts.jsonl") if manifest.get("windows") else []:
-        w = json.loads(line)
+        w = read_json(line)
         text, seq = unb64(w["record"]), w["seq"]
-        if not re.match(rb'\{"v":\d+,"seq":%d,' % seq, text) or root_by_path(leaf_of(text), seq, head.size, [unb64(h) for h in w["path"]]) != head.root:
+        must(is_count(seq) and isinstance(w["clients"], list))
+        if not re.match(rb'\{"v":\d+,"seq":%d,' % seq, text) or root_by_path(leaf_of(text), seq, head.size, read_path(w.get("path"))) != head.root:
             raise Bad(seq, "the record is not what was signed at " + head.at)
-        record = json.loads(text)
+        record = read_json(text)
         counts = record["facts"].get("counts") if isinstance(record["facts"], dict) else None
         if record["kind"] != "verification" or record.get("outcome") != "ok" or not counts or not 0 <= counts["from"] < counts["to"] or counts["clients"] < 0:
             raise Bad(seq, "the entry is not one about a verification that counted")
@@ -1026,10 +1061,7 @@ def verify_counts(archive, manifest, checkpoints):
     if not filters.get("to"):
         note("the period has no end, and what is new is not counted yet: name one with to")
         return False
-    behind = False
-    if TIME.fullmatch(filters["to"]):
-        limit = datetime.datetime.strptime(filters["to"], "%Y-%m-%dT%H:%M:%S.%fZ") + datetime.timedelta(hours=1)
-        behind = any(seq < end and at >= limit.strftime("%Y-%m-%dT%H:%M:%S.%fZ") for seq, at in written)
+    behind = is_time(filters["to"]) and any(seq < end and micros(at) >= micros(filters["to"]) + HOUR_MICROS for seq, at in written)
     if not behind:
         note("entries from position %d on are not counted yet, and the period may reach beyond it" % end)
     return bool(starts and behind and not why and clients)
@@ -1038,7 +1070,7 @@ def verify_counts(archive, manifest, checkpoints):
 def verify_proof(text, public):
     head, _, note = text.partition("\n\n")
     lines = head.split("\n")
-    must(3 <= len(lines) <= 67 and lines[1].startswith("extra ") and re.fullmatch(r"index (0|[1-9]\d*)", lines[2]))
+    must(3 <= len(lines) <= 67 and lines[1].startswith("extra ") and re.fullmatch("index (0|[1-9][0-9]*)", lines[2]))
     record, seq, path = unb64(lines[1][6:]), int(lines[2][6:]), [unhash(h) for h in lines[3:]]
     try:
         c = Checkpoint(note, public)

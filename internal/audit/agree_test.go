@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -389,6 +390,95 @@ func accepted(line string) string {
 		return line
 	}
 	return ""
+}
+
+// utf16 is a text in ASCII as UTF-16, in which a line ends with a line feed as well.
+func utf16(text []byte) (out []byte) {
+	for _, c := range text {
+		out = append(out, 0, c)
+	}
+	return out
+}
+
+// TestThreeVerifiersReadWhatIsWrittenOtherwiseAlike: JSON and numbers have other forms that some libraries take, and a file that one of the
+// three reads in another way than the others could prove two things.
+func TestThreeVerifiersReadWhatIsWrittenOtherwiseAlike(t *testing.T) {
+	python, browser := verifiers.Python(t), verifiers.Browser(t)
+	l := makeLog(t, 12, 5)
+	l.secret = true
+	c := makeCounted(t)
+	whole := func(change func(m members)) []byte {
+		m := c.of("alfa", 210, 380, 1, 3)
+		change(m)
+		return m.zip(t)
+	}
+	manifest := func(old, now string) []byte {
+		packs := unpack(t, l.bundle(1, 3, 9))
+		for i := range packs {
+			if packs[i].name == "manifest.json" {
+				packs[i].text = bytes.Replace(packs[i].text, []byte(old), []byte(now), 1)
+			}
+		}
+		return pack(t, packs)
+	}
+	const mark = "\xef\xbb\xbf"
+	bundle := func(name string, change func(text []byte) []byte) []byte {
+		return whole(func(m members) { m[name] = change(m[name]) })
+	}
+	secret := l.unzip(l.bundle(1, 3, 9))
+	secret["private.jsonl"] = append([]byte(mark), secret["private.jsonl"]...)
+	single := c.lonely()
+	cases := map[string]struct {
+		file  []byte
+		right bool
+	}{
+		"the counts, unchanged":                   {whole(func(members) {}), true},
+		"the counts behind a byte order mark":     {bundle("counts.jsonl", func(text []byte) []byte { return append([]byte(mark), text...) }), false},
+		"the counts in UTF-16":                    {bundle("counts.jsonl", utf16), false},
+		"the counts with a position as text":      {bundle("counts.jsonl", func(text []byte) []byte { return bytes.Replace(text, []byte(`"seq":45`), []byte(`"seq":"45"`), 1) }), false},
+		"private texts behind a byte order mark":  {secret.zip(t), false},
+		"proofs behind a byte order mark":         {bundle("proofs.jsonl", func(text []byte) []byte { return append([]byte(mark), text...) }), false},
+		"one entry in a window":                   {single.zip(t), true},
+		"true for one entry in a window":          {single.with("counts.jsonl", `"count":1,`, `"count":true,`).zip(t), false},
+		"a count with a fraction":                 {single.with("counts.jsonl", `"count":1,`, `"count":1.0,`).zip(t), false},
+		"a manifest with context null":            {manifest("{", `{"context":null,`), true},
+		"a manifest with a number as verifier":    {manifest(`"verifier": "arauto test"`, `"verifier": 5`), false},
+		"the position of a proof":                 {l.proof(10).Marshal(), true},
+		"the position of a proof in other digits": {bytes.Replace(l.proof(10).Marshal(), []byte("index 10"), []byte("index 1０"), 1), false},
+	}
+	names, originals, files := []string{}, []verifiers.Original{}, []verifiers.File{}
+	for name, one := range cases {
+		names, originals, files = append(names, name), append(originals, verifiers.Original{Bytes: one.file}), append(files, verifiers.File{Of: len(originals)})
+	}
+	byPython, byBrowser := python(t, publicPEM(t), originals, files), browser(t, publicPEM(t), originals, files)
+	for i, name := range names {
+		t.Run(name, func(t *testing.T) {
+			for by, line := range map[string]string{"product": verdictOf(t, originals[i], originals[i].Bytes), "python": byPython[i], "browser": byBrowser[i]} {
+				require.Equal(t, cases[name].right, accepted(line) != "", "%s: %s", by, line)
+			}
+		})
+	}
+}
+
+// lonely is a bundle of a client of which there is one entry in a window.
+func (c *counted) lonely() members {
+	c.t.Helper()
+	for n := range 5 {
+		client := fmt.Sprint("client-", n)
+		m := c.of(client, 210, 380, 1, 3)
+		if bytes.Contains(m["counts.jsonl"], []byte(`"count":1,`)) {
+			return m
+		}
+	}
+	c.t.Fatal("no client has one entry in a window")
+	return nil
+}
+
+// with is the bundle with another text in a member, once.
+func (m members) with(name, old, now string) members {
+	out := maps.Clone(m)
+	out[name] = bytes.Replace(m[name], []byte(old), []byte(now), 1)
+	return out
 }
 
 // TestThreeVerifiersAgreeOnMutations: of random changes of right files the product, docs/verify.py and the verifier in a browser accept the

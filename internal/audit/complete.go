@@ -427,7 +427,8 @@ var resourceKinds = map[string]int{"payment-consent": 1, "pix-payment": 2, "recu
 // newFilter makes the filter of a manifest. unknown says why it cannot be judged whether the filter left something out;
 // the filter is nil then.
 func newFilter(members map[string]string, clients []string) (f filter, unknown string) {
-	if client := members["clientId"]; client != "" && (len(clients) > 1 || len(clients) == 1 && clients[0] != client) {
+	client := members["clientId"]
+	if client == "" && members["organisationId"] == "" && len(clients) > 0 || client != "" && (len(clients) > 1 || len(clients) == 1 && clients[0] != client) {
 		return nil, noteClients
 	}
 	var tests []filter
@@ -435,13 +436,20 @@ func newFilter(members map[string]string, clients []string) (f filter, unknown s
 		switch name {
 		case "clientId", "organisationId": // by the list of clients
 		case "kind":
-			tests = append(tests, func(e *filtered) bool { return e.ResourceKind != nil && *e.ResourceKind == resourceKinds[value] })
+			kind, known := resourceKinds[value]
+			if !known {
+				return nil, fmt.Sprintf(noteMember, name)
+			}
+			tests = append(tests, func(e *filtered) bool { return e.ResourceKind != nil && *e.ResourceKind == kind })
 		case "entry":
 			kinds := strings.Split(value, ",")
 			tests = append(tests, func(e *filtered) bool { return slices.Contains(kinds, e.Kind) })
 		case "outcome":
 			tests = append(tests, func(e *filtered) bool { return e.Outcome != nil && *e.Outcome == value })
 		case "late":
+			if value != "true" {
+				return nil, fmt.Sprintf(noteMember, name)
+			}
 			tests = append(tests, func(e *filtered) bool {
 				var facts struct {
 					Late bool `json:"late"`

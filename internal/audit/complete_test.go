@@ -248,6 +248,14 @@ func completenessCases() []struct {
 			require.NoError(c.t, err)
 		}
 	}
+	since := func(c *counted, from string) members {
+		f := map[string]string{"clientId": "alfa", "from": from, "to": minute(380)}
+		return c.bundle(f, []string{"alfa"}, 0, 3, func(e *audit.Entry) bool { return e.At.String() < f["to"] })
+	}
+	nothing := func(c *counted) members { // that a filter found of alfa, so that all of it is context
+		f := map[string]string{"clientId": "alfa", "from": minute(210), "to": minute(380)}
+		return c.bundle(f, []string{"alfa"}, 1, 3, func(*audit.Entry) bool { return false })
+	}
 	return []struct {
 		name string
 		make func(c *counted) members
@@ -324,6 +332,20 @@ func completenessCases() []struct {
 			c.windows = append(c.windows, c.early)
 			return c.of("alfa", 210, 550, 1, 4)
 		}, "BAD seq=67 "},
+		{"a time in other digits, so that no entry stands after it", change(usual, func(c *counted, m members) {
+			m["context.jsonl"] = sortedLines(slices.Concat(m["entries.jsonl"], m["context.jsonl"]))
+			delete(m, "entries.jsonl")
+			delete(m, "proofs.jsonl")
+			filter(func(f, _ map[string]any) { f["from"] = strings.Replace(f["from"].(string), "2", "２", 1) })(c, m)
+		}), open},
+		{"a day that no month has", change(usual, filter(func(f, _ map[string]any) { f["from"] = "2026-02-30T00:00:00.000000Z" })), open},
+		{"an hour of one digit", change(usual, filter(func(f, _ map[string]any) { f["to"] = "2026-11-01T6:20:00.000000Z" })), open},
+		{"a decimal comma", change(usual, filter(func(f, _ map[string]any) { f["to"] = strings.Replace(f["to"].(string), ".", ",", 1) })), open},
+		{"a period from the year 0 on", func(c *counted) members { return since(c, "0000-01-01T00:00:00.000000Z") }, complete},
+		{"a period that ends with the calendar", change(usual, filter(func(f, _ map[string]any) { f["to"] = "9999-12-31T23:59:59.999999Z" })), "BAD seq="},
+		{"a kind that there is not", change(nothing, filter(func(f, _ map[string]any) { f["kind"] = "pix‑payment" })), open},
+		{"late, but not true", change(nothing, filter(func(f, _ map[string]any) { f["late"] = "false" })), open},
+		{"no client in the filter", change(usual, filter(func(f, _ map[string]any) { delete(f, "clientId") })), open},
 		{"the manifest names another client", change(usual, filter(func(_, m map[string]any) { m["clients"] = []string{"alfa", "client-1"} })), "BAD seq="},
 	}
 }

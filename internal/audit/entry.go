@@ -44,9 +44,12 @@ func (i Instant) append(b []byte) []byte {
 	return i.Time().AppendFormat(b, instantLayout)
 }
 
-// parseInstant reads what String writes.
+// parseInstant reads what String writes of a time, and nothing else: time.Parse also takes an hour of one digit and a decimal comma.
 func parseInstant(s string) (Instant, error) {
 	t, err := time.Parse(instantLayout, s)
+	if err == nil && At(t).String() != s {
+		err = errors.New("not written as records write it")
+	}
 	if err != nil {
 		return 0, fmt.Errorf("not an instant with six digits in UTC: %w", err)
 	}
