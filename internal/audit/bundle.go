@@ -432,10 +432,13 @@ func nextPath(paths *bufio.Scanner, seq int64) ([]Hash, error) {
 	return hashes(p.Path)
 }
 
-// SeqLeaf is an entry of the log by its position and the hash of its record.
+// SeqLeaf is an entry of the log by its position and the hash of its record, with what a dossier repeats of the record.
 type SeqLeaf struct {
-	Seq  int64
-	Hash Hash
+	Seq          int64
+	Hash         Hash
+	At, Kind     string
+	ResourceKind int // 0: none
+	ResourceID   string
 }
 
 // BundleCheckpoints reads the signed checkpoints of a bundle, in their order. It verifies nothing: VerifyBundle does. ErrTooLong when
@@ -474,7 +477,12 @@ func BundleLeaves(r io.ReaderAt, size int64) (out []SeqLeaf, err error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, SeqLeaf{seq, leaf})
+		one := SeqLeaf{Seq: seq, Hash: leaf}
+		err = ReadExactly(record, map[string]any{"at": &one.At, "kind": &one.Kind, "resourceKind": &one.ResourceKind, "resourceId": &one.ResourceID})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, one)
 	}
 	return out, lines.Err()
 }

@@ -15,9 +15,9 @@ import (
 // What a verifier reads is read in one way. The rules here, which docs/audit-format.md gives, keep two verifiers from reading one file in
 // two ways, and a file from holding what no verifier looks at.
 
-// readExactly reads members of a JSON object by their exact names; encoding/json ignores their case. A required one must be there and
-// not be null.
-func readExactly(text []byte, into map[string]any, required ...string) error {
+// ReadExactly reads members of a JSON object by their exact names; encoding/json ignores their case. A required one must be there and
+// not be null. The text must be UTF-8.
+func ReadExactly(text []byte, into map[string]any, required ...string) error {
 	var members map[string]json.RawMessage
 	if !utf8.Valid(text) {
 		return errors.New("it is not UTF-8")
@@ -42,8 +42,8 @@ func readExactly(text []byte, into map[string]any, required ...string) error {
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (m *Manifest) UnmarshalJSON(text []byte) error {
-	m.lacks = readExactly(text, nil, "format", "log", "size", "root", "filter", "entries", "files")
-	return readExactly(text, map[string]any{
+	m.lacks = ReadExactly(text, nil, "format", "log", "size", "root", "filter", "entries", "files")
+	return ReadExactly(text, map[string]any{
 		"format": &m.Format, "log": &m.Log, "size": &m.Size, "root": &m.Root, "filter": &m.Filter, "entries": &m.Entries, "clients": &m.Clients,
 		"context": &m.Context, "windows": &m.Windows, "verifier": &m.Verifier, "files": &m.Files,
 	})
@@ -51,23 +51,23 @@ func (m *Manifest) UnmarshalJSON(text []byte) error {
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (f *ManifestFile) UnmarshalJSON(text []byte) error {
-	return readExactly(text, map[string]any{"name": &f.Name, "bytes": &f.Bytes, "sha256": &f.SHA256}, "name", "bytes", "sha256")
+	return ReadExactly(text, map[string]any{"name": &f.Name, "bytes": &f.Bytes, "sha256": &f.SHA256}, "name", "bytes", "sha256")
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (p *proofLine) UnmarshalJSON(text []byte) error {
-	return readExactly(text, map[string]any{"seq": &p.Seq, "path": &p.Path}, "seq", "path")
+	return ReadExactly(text, map[string]any{"seq": &p.Seq, "path": &p.Path}, "seq", "path")
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (p *privateLine) UnmarshalJSON(text []byte) error {
-	return readExactly(text, map[string]any{"seq": &p.Seq, "private": &p.Private}, "seq")
+	return ReadExactly(text, map[string]any{"seq": &p.Seq, "private": &p.Private}, "seq")
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (w *windowLine) UnmarshalJSON(text []byte) error {
 	var record string
-	err := readExactly(text, map[string]any{"seq": &w.Seq, "record": &record, "path": &w.Path, "clients": &w.Clients}, "seq", "record", "clients")
+	err := ReadExactly(text, map[string]any{"seq": &w.Seq, "record": &record, "path": &w.Path, "clients": &w.Clients}, "seq", "record", "clients")
 	if err == nil {
 		w.Record, err = canonical64(record)
 	}
@@ -76,12 +76,12 @@ func (w *windowLine) UnmarshalJSON(text []byte) error {
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (c *clientLine) UnmarshalJSON(text []byte) error {
-	return readExactly(text, map[string]any{"count": &c.Count, "root": &c.Root, "index": &c.Index, "path": &c.Path, "beside": &c.Beside})
+	return ReadExactly(text, map[string]any{"count": &c.Count, "root": &c.Root, "index": &c.Index, "path": &c.Path, "beside": &c.Beside})
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (n *neighbour) UnmarshalJSON(text []byte) error {
-	return readExactly(text, map[string]any{"index": &n.Index, "key": &n.Key, "inner": &n.Inner, "path": &n.Path}, "index", "key", "inner")
+	return ReadExactly(text, map[string]any{"index": &n.Index, "key": &n.Key, "inner": &n.Inner, "path": &n.Path}, "index", "key", "inner")
 }
 
 // canonical64 reads base64 that is written in the one way in which base64 writes its bytes: its last character has bits that mean nothing.

@@ -22,7 +22,7 @@ const (
 	noteRemoved = "%d entries were removed after their retention time, as the log itself records"
 
 	// NoteAttachments is the note of a document with attachments that were verified.
-	NoteAttachments = "the attachments were verified; where the pages differ from them, the attachments count"
+	NoteAttachments = "the attached entries were verified, and what dossier.json repeats of them; its verdicts and names, and the pages, are the word of the account holder: where they differ from the entries, the entries count"
 
 	// NoteMemory is the note of a bundle that was not verified because that needs too much memory.
 	NoteMemory = "verifying the file needs too much memory here; run arauto audit verify"

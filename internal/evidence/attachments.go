@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"bytes"
+	"cmp"
 	"compress/zlib"
 	"crypto/ed25519"
 	"encoding/json"
@@ -14,12 +15,13 @@ import (
 	"unicode/utf16"
 
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/ofb"
 )
 
 // VerifyPDF verifies a dossier that DossierPDF wrote: the sums of its attachments, the bundle among them with the log's public
-// key, which must come from elsewhere than the file, and that dossier.json names exactly the entries of the bundle, with their
-// leaves. It does not read the pages: where they differ from the attachments, the attachments count. What is wrong is an
-// *audit.Fault. Of a report, which has no entries, it returns ErrReport.
+// key, which must come from elsewhere than the file, and that dossier.json names exactly the entries of the bundle, with what it repeats
+// of them. It reads neither the verdicts and names in dossier.json nor the pages: where these differ from the entries, the entries count.
+// What is wrong is an *audit.Fault. Of a report, which has no entries, it returns ErrReport.
 func VerifyPDF(pdf []byte, public ed25519.PublicKey, anchored []audit.Checkpoint) (audit.VerifiedLog, error) {
 	return verifyPDF(pdf, public, anchored, audit.WholeMost)
 }
@@ -76,10 +78,8 @@ func isReport(content map[string][]byte) bool {
 			return false
 		}
 	}
-	var says struct {
-		Format string `json:"format"`
-	}
-	return json.Unmarshal(content[attachedReport], &says) == nil && says.Format == ReportFormat
+	var format string
+	return audit.ReadExactly(content[attachedReport], map[string]any{"format": &format}) == nil && format == ReportFormat
 }
 
 // compareDossier compares the other attachments with the bundle, which is verified.
@@ -89,10 +89,13 @@ func compareDossier(content map[string][]byte, bundle []byte, public ed25519.Pub
 		return err.Error()
 	}
 	d := comparedDossier{Entries: namedEntries{leaves: leaves}}
-	if err := json.Unmarshal(content[attachedDossier], &d); err != nil || d.Format != DossierFormat {
+	err = audit.ReadExactly(content[attachedDossier], map[string]any{
+		"format": &d.Format, "id": &d.ID, "kind": &d.Kind, "log": &d.Log, "size": &d.Size, "root": &d.Root, "sealedAt": &d.SealedAt, "entries": &d.Entries,
+	})
+	if err != nil || d.Format != DossierFormat {
 		return attachedDossier + " is not a dossier of the format " + DossierFormat
 	}
-	if d.Size != verdict.Size || d.Root != verdict.Root.String() || d.Log != audit.Origin(public) {
+	if d.Size != verdict.Size || d.Root != verdict.Root.String() || d.Log != audit.Origin(public) || d.SealedAt != verdict.SignedAt.String() {
 		return attachedDossier + " is not about the checkpoint of the bundle"
 	}
 	if len(leaves) != d.Entries.n {
@@ -100,6 +103,16 @@ func compareDossier(content map[string][]byte, bundle []byte, public ed25519.Pub
 	}
 	if d.Entries.other != nil {
 		return fmt.Sprintf("%s names another entry at %d than the bundle has", attachedDossier, *d.Entries.other)
+	}
+	kind := 0
+	for _, e := range leaves {
+		if e.ResourceID != d.ID {
+			return fmt.Sprintf("%s is about another resource than the entry at %d", attachedDossier, e.Seq)
+		}
+		kind = cmp.Or(e.ResourceKind, kind)
+	}
+	if kind != 0 && d.Kind != ofb.Kind(kind).String() {
+		return attachedDossier + " is about another kind of resource than its entries"
 	}
 	note, err := audit.OpenCheckpoint(content[attachedCheckpoint], public)
 	if err != nil || note.Size != d.Size || note.Root.String() != d.Root {
@@ -110,11 +123,10 @@ func compareDossier(content map[string][]byte, bundle []byte, public ed25519.Pub
 
 // comparedDossier is what a machine-readable dossier and the bundle must agree on (dossierFile).
 type comparedDossier struct {
-	Format  string       `json:"format"`
-	Log     string       `json:"log"`
-	Size    int64        `json:"size"`
-	Root    string       `json:"root"`
-	Entries namedEntries `json:"entries"`
+	Format, ID, Kind, Log string
+	Size                  int64
+	Root, SealedAt        string
+	Entries               namedEntries
 }
 
 // namedEntries compares the entries that a dossier names with leaves, one after the other: a dossier that others made may name any
@@ -136,11 +148,21 @@ func (e *namedEntries) UnmarshalJSON(text []byte) error {
 		if err := d.Decode(&one); err != nil {
 			return err
 		}
-		if e.other == nil && e.n < len(e.leaves) && (one.Seq != e.leaves[e.n].Seq || one.Leaf != e.leaves[e.n].Hash.String()) {
+		if e.other == nil && e.n < len(e.leaves) && !one.repeats(&e.leaves[e.n]) {
 			e.other = &one.Seq
 		}
 	}
 	return nil
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (e *entryFile) UnmarshalJSON(text []byte) error {
+	return audit.ReadExactly(text, map[string]any{"seq": &e.Seq, "leaf": &e.Leaf, "at": &e.At, "kind": &e.Kind})
+}
+
+// repeats tells whether a dossier says of an entry what the bundle says.
+func (e *entryFile) repeats(have *audit.SeqLeaf) bool {
+	return e.Seq == have.Seq && e.Leaf == have.Hash.String() && e.At == have.At && e.Kind == have.Kind
 }
 
 // What a PDF of ours is made of.

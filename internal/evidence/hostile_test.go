@@ -66,8 +66,8 @@ func TestAPDFWhoseTablePointsBeforeTheFileIsRefused(t *testing.T) {
 // TestEntriesThatADossierNamesAreComparedAndNotKept: a dossier may name any number.
 func TestEntriesThatADossierNamesAreComparedAndNotKept(t *testing.T) {
 	leaf := audit.Leaf([]byte("x"))
-	e := namedEntries{leaves: []audit.SeqLeaf{{Seq: 3, Hash: leaf}}}
-	same := fmt.Sprintf(`{"seq":3,"leaf":%q}`, leaf.String())
+	e := namedEntries{leaves: []audit.SeqLeaf{{Seq: 3, Hash: leaf, At: "2026", Kind: "change"}}}
+	same := fmt.Sprintf(`{"seq":3,"leaf":%q,"at":"2026","kind":"change"}`, leaf.String())
 	require.NoError(t, e.UnmarshalJSON([]byte("["+same+"]")))
 	require.Equal(t, 1, e.n)
 	require.Nil(t, e.other)
