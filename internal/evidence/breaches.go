@@ -209,14 +209,23 @@ func readable(v *history.Micros, lang string) string {
 }
 
 func causes(m map[notice.Delay]int64, lang string) string {
+	if len(m) == 0 {
+		return " " + map[string]string{"pt": "nenhuma", "en": "none"}[lang]
+	}
 	return Counts(m, notice.Delays(), func(d notice.Delay) string { return timing.CauseWord(d, lang) })
 }
 
 func states(t *timing.TimingSummary, lang string) string {
+	if len(t.States) == 0 {
+		return " " + map[string]string{"pt": "nenhum", "en": "none"}[lang]
+	}
 	return Counts(t.States, nil, func(s notice.State) string { return timing.StateWord(s, lang) })
 }
 
 func silences(r *timing.ClockReport, lang string) string {
+	if len(r.Silent) == 0 {
+		return " " + map[string]string{"pt": "nenhum", "en": "none"}[lang]
+	}
 	return Counts(r.Silent, nil, func(s string) string { return timing.SilenceWord(ofb.Silence(s), lang) })
 }
 

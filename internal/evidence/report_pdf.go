@@ -60,9 +60,9 @@ func (p *reportPDF) write(to io.Writer, r *timing.ClockReport) error {
 		{w["manual"], strconv.FormatInt(r.Total.Manual, 10)},
 		{w["percentiles"], spread(&r.Total.SinceEvent, lang)},
 		{w["retries"], fmt.Sprintf("%d / %d / %d", r.Total.RetriesOnTime, r.Total.RetriesLate, r.Total.RetriesEarly)},
-		{w["causes"], causes(r.Total.LateBy, lang)},
-		{w["states"], states(r.Total, lang)},
-		{w["silent"], silences(r, lang)},
+		{w["causes"], strings.TrimSpace(causes(r.Total.LateBy, lang))},
+		{w["states"], strings.TrimSpace(states(r.Total, lang))},
+		{w["silent"], strings.TrimSpace(silences(r, lang))},
 	})
 	s.statement(w, "report")
 	p.clients(s, r)
