@@ -4,6 +4,7 @@ package settings
 import (
 	"embed"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/arauto/arauto/internal/console/page"
@@ -40,10 +41,21 @@ type start struct {
 	StartedAt                 time.Time
 	Replica, Version, Profile string
 	Loosened                  []string
-	Differs                   []struct { // nil: no start before
-		Key           string
-		Before, After *string
+	Differs                   []difference // nil: no start before
+}
+
+// difference is a setting, the version, or the hash of a file, list or key set in force, named "setting: file or address".
+type difference struct {
+	Key           string
+	Before, After *string // nil: the default, or not in force
+}
+
+// Absent is the word for a side that is nil: what is no setting has no default.
+func (d difference) Absent() string {
+	if strings.Contains(d.Key, ": ") {
+		return "not-in-force"
 	}
+	return "unset"
 }
 
 // First tells that the history knows no start before, of a replica with this name.
