@@ -33,3 +33,25 @@ func TestAnActAboutSeveralWithNothingChosenSaysToChooseAndKeepsThePage(t *testin
 		}
 	}
 }
+
+// TestAnActAboutSeveralThatIsRefusedKeepsWhatWasChosen: without a reason, an error page took the place of the list, and every choice was lost.
+func TestAnActAboutSeveralThatIsRefusedKeepsWhatWasChosen(t *testing.T) {
+	refuses := func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = w.Write([]byte(`{"error":"invalid_request","error_description":"x","errors":[{"pointer":"/reason","code":"format","detail":"the reason is missing"}]}`))
+			return
+		}
+		answers{"GET /internal/v1/quarantine": oneCase, "GET /internal/v1/notifications": oneNotification}.ServeHTTP(w, r)
+	}
+	k := newDesk(t, http.HandlerFunc(refuses), page.Operator)
+	for path, id := range map[string]string{"/quarantine/bulk?state=nonconforming": "c-1", "/notifications/resend?state=exhausted": "n-1"} {
+		for lang, says := range map[string]string{"pt": "continua escolhido", "en": "is still chosen"} {
+			res, text := at(t, k, path, url.Values{"id": {id}, "act": {"dismiss"}, "reason": {"half a reason"}}, "Cookie", "arauto-lang="+lang)
+			require.Equal(t, http.StatusBadRequest, res.StatusCode, path)
+			for _, says := range []string{says, "<li>the reason is missing</li>", `name="id" value="` + id + `" checked`, `value="half a reason"`} {
+				require.Contains(t, text, says, path)
+			}
+		}
+	}
+}

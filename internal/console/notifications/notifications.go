@@ -112,8 +112,10 @@ type listView struct {
 	Resend        bool         // rows may be chosen to be sent once more
 	Resent        []resentLine // what became of those that were chosen
 	None          bool         // none was chosen
-	Reason        string       // as it was typed, where none was chosen
-	Most          int          // rows of a file
+	Wrong         []page.Wrong // what is wrong with the form
+	Chosen        map[string]bool
+	Reason        string // as it was typed, where the form is shown again
+	Most          int    // rows of a file
 	First, Next   string
 	Empty         string // key of the words
 }
@@ -193,7 +195,11 @@ func resend(v *page.Visit) error {
 		Results []resentLine
 	}
 	body := map[string]any{"ids": v.Forms("id"), "reason": v.Form("reason")}
-	if _, err := v.API.Do(http.MethodPost, "/internal/v1/notifications/resend", body, &answer); err != nil {
+	_, err := v.API.Do(http.MethodPost, "/internal/v1/notifications/resend", body, &answer)
+	if wrong := page.ProblemsOf(err); wrong != nil {
+		return listed(v, http.StatusBadRequest, listView{Wrong: wrong, Chosen: v.Chosen("id"), Reason: v.Form("reason")})
+	}
+	if err != nil {
 		return err
 	}
 	if answer.Request != "" {

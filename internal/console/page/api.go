@@ -65,6 +65,15 @@ func Is(err error, status int) bool {
 	return errors.As(err, &r) && r.Status == status
 }
 
+// ProblemsOf are what a refusal of 400 names as wrong, of what a person typed or chose; nil: err is no such refusal.
+func ProblemsOf(err error) []Wrong {
+	var r *APIRefusal
+	if !errors.As(err, &r) || r.Status != http.StatusBadRequest {
+		return nil
+	}
+	return r.Problems
+}
+
 // Path makes a path of the API or of the console. Each %s takes one part, which is escaped.
 func Path(format string, parts ...string) string {
 	escaped := make([]any, len(parts))

@@ -104,6 +104,15 @@ func (v *Visit) Form(name string) string { return strings.TrimSpace(v.form().Get
 // Forms are all the values of a field of a posted form.
 func (v *Visit) Forms(name string) []string { return v.form()[name] }
 
+// Chosen tells of each value of a field of a posted form that it was chosen.
+func (v *Visit) Chosen(name string) map[string]bool {
+	out := map[string]bool{}
+	for _, value := range v.Forms(name) {
+		out[value] = true
+	}
+	return out
+}
+
 func (v *Visit) form() url.Values {
 	v.X.R.Body = http.MaxBytesReader(v.X.W, v.X.R.Body, maxForm)
 	if v.X.R.ParseForm() != nil {

@@ -58,9 +58,11 @@ type casesView struct {
 	First  string // address of the newest ones; "" when they are shown
 	Next   string // address of the next page; "" at the end
 	Bulk   []bulkLine
-	Again  string // address of the form about several, with what the list shows
-	Reason string // as it was typed, where none was chosen
-	None   bool   // none was chosen
+	Again  string       // address of the form about several, with what the list shows
+	None   bool         // none was chosen
+	Wrong  []page.Wrong // what is wrong with the form
+	Chosen map[string]bool
+	Reason string // as it was typed, where the form is shown again
 }
 
 // waits tells whether cases of a state wait for a person.
@@ -221,7 +223,11 @@ func bulk(v *page.Visit) error {
 		Results []bulkLine
 	}
 	body := map[string]any{"ids": v.Forms("id"), "reason": v.Form("reason")}
-	if _, err := v.API.Do(http.MethodPost, "/internal/v1/quarantine/"+how, body, &answer); err != nil {
+	_, err := v.API.Do(http.MethodPost, "/internal/v1/quarantine/"+how, body, &answer)
+	if wrong := page.ProblemsOf(err); wrong != nil {
+		return listed(v, http.StatusBadRequest, casesView{Wrong: wrong, Chosen: v.Chosen("id"), Reason: v.Form("reason")})
+	}
+	if err != nil {
 		return err
 	}
 	if answer.Request != "" {
