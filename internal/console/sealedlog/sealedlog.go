@@ -70,6 +70,9 @@ func (v verificationJob) Share() int64 {
 	return 100 * v.Verified / v.Size
 }
 
+// Kept is how many entries the log still has.
+func (v verificationJob) Kept() int64 { return v.Size - v.Removed }
+
 // logHealth is how far the log is verified and anchored.
 type logHealth struct {
 	Size         int64
