@@ -52,6 +52,7 @@ type calendarRow struct {
 	Seen    *time.Time
 	Problem string
 	Days    int
+	Ended   bool
 	Who     string // key of the words: who must act
 	Tone    string // ok, warn or bad
 }
@@ -63,12 +64,12 @@ const (
 )
 
 type calendarView struct {
-	Rows    []calendarRow
-	Wrong   int
-	Group   string // filter
-	Groups  []string
-	Seen    int // receivers
-	Nothing bool
+	Rows   []calendarRow
+	Wrong  int
+	Group  string // filter
+	Groups []string
+	Seen   int // receivers
+	Cut    int // rows that are not shown: they end later and need nobody
 }
 
 func list(v *page.Visit) error {
@@ -85,11 +86,26 @@ func list(v *page.Visit) error {
 			view.Rows = append(view.Rows, r)
 		}
 	}
-	const most = 500
-	if len(view.Rows) > most { // those that end first
-		view.Rows = view.Rows[:most]
-	}
+	view.Rows, view.Cut = most(view.Rows)
 	return v.Show("list", page.View{Title: v.Text("title"), Data: view, Every: time.Minute})
+}
+
+// rowsMost is how many rows are shown.
+const rowsMost = 500
+
+// most leaves out rows beyond rowsMost: those that need nobody and end last, and only then others.
+func most(all []calendarRow) (out []calendarRow, cut int) {
+	out = all
+	for i := len(out) - 1; i >= 0 && len(out) > rowsMost; i-- {
+		if out[i].Tone == "ok" {
+			out = slices.Delete(out, i, i+1)
+			cut++
+		}
+	}
+	if len(out) > rowsMost {
+		out, cut = out[:rowsMost], cut+len(out)-rowsMost
+	}
+	return out, cut
 }
 
 // rows are the lines of the calendar, those that end first at the top; what never came is before them.
@@ -98,7 +114,7 @@ func rows(c *calendarAnswer, now time.Time) []calendarRow {
 	add := func(r calendarRow) {
 		r.Tone = "bad"
 		if r.Ends != nil {
-			r.Days = int(r.Ends.Sub(now).Hours() / 24)
+			r.Days, r.Ended = int(r.Ends.Sub(now).Hours()/24), r.Ends.Before(now)
 			r.Tone = toneOf(&r, now)
 		}
 		if r.Problem != "" {
