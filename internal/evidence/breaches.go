@@ -168,6 +168,9 @@ func (b breachText) account(r *timing.ClockReport) error {
 	for _, line := range r.Integrity.Lines(b.lang) {
 		fmt.Fprintln(&out, line)
 	}
+	if line := lacking(r, b.lang); line != "" {
+		fmt.Fprintln(&out, line)
+	}
 	b.summary(&out, w[18], r.Total)
 	for _, client := range slices.Sorted(maps.Keys(r.ByClient)) {
 		b.summary(&out, fmt.Sprintf("%s %q", w[1], client), r.ByClient[client])
@@ -175,6 +178,17 @@ func (b breachText) account(r *timing.ClockReport) error {
 	fmt.Fprintf(&out, "\n%s:%s\n", w[17], silences(r, b.lang))
 	_, err := out.WriteTo(b.file)
 	return err
+}
+
+// lacking says that the log does not have all of a period; "": it does.
+func lacking(r *timing.ClockReport, lang string) string {
+	if !r.WholeSince.After(r.From.Time) {
+		return ""
+	}
+	return fmt.Sprintf(map[string]string{
+		"pt": "O log não tem todos os registros de antes de %s: começou ali, ou os anteriores foram removidos após o prazo de guarda. O que falta não está neste relatório.",
+		"en": "The log does not have every entry from before %s: it began then, or older ones were removed after their retention time. What is missing is not in this report.",
+	}[lang], bothTimes(r.WholeSince.Time, lang))
 }
 
 func (b breachText) summary(out io.Writer, name string, t *timing.TimingSummary) {

@@ -49,7 +49,11 @@ func (p *reportPDF) write(to io.Writer, r *timing.ClockReport) error {
 	period := bothTimes(r.From.Time, lang) + "\n" + bothTimes(r.To.Time, lang)
 	s := newSheets(w["report"], instant(r.From)+" … "+instant(r.To), p.doc, r.To.Time)
 	s.heading(17, w["report"])
-	s.pairs(sheetWidth, [][2]string{{w["period"], period}, {w["holder"], partyText(p.doc.Holder, w)}, {w["integrity"], strings.Join(r.Integrity.Lines(lang), "\n")}})
+	about := [][2]string{{w["period"], period}, {w["holder"], partyText(p.doc.Holder, w)}, {w["integrity"], strings.Join(r.Integrity.Lines(lang), "\n")}}
+	if text := lacking(r, lang); text != "" {
+		about = append(about, [2]string{w["lacking"], text})
+	}
+	s.pairs(sheetWidth, about)
 	s.heading(11, w["total"])
 	s.pairs(sheetWidth, [][2]string{
 		{w["notifications"], strconv.FormatInt(r.Total.Notifications, 10)},

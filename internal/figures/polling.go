@@ -202,6 +202,8 @@ type PollingReport struct {
 	Untold  PollingSums     `json:"withoutPush"` // clients to which no notification was delivered in the period
 	// UntoldCadence is that of the clients without push, in milliseconds; nil: not known.
 	UntoldCadence *int64 `json:"withoutPushCadenceMillis"`
+	// Whole is since when the log has every entry: of before it, the report may lack some. Zero: nothing is sealed.
+	Whole time.Time `json:"-"`
 }
 
 // PollingClient is the figure of one client.

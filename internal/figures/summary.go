@@ -188,5 +188,6 @@ type AsOf struct {
 	At       time.Time // the latest instant of an entry that is counted, or of the reading when the tail is; zero: nothing is counted
 	Position int64     // entries of the log that are folded into the sums
 	Size     int64     // entries of the log
+	Whole    time.Time // since then the log has every entry; of before it sums and lists may lack some. Zero: nothing is sealed
 	Tail     *int64    // later entries that are counted too, read from the history itself, sealed or not; nil: they are too many
 }

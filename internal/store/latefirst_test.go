@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/figures"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/timing"
@@ -133,6 +134,18 @@ func TestLateFirstAttemptsGoWithTheirMonth(t *testing.T) {
 	gone, err := b.log.DropHistory(t.Context(), 5)
 	require.NoError(t, err)
 	require.Equal(t, []string{"entry_201001"}, gone)
+	whole := time.Date(2010, 2, 1, 0, 0, 0, 0, time.UTC)
+	p := timing.Period{From: whole.AddDate(0, -1, 0), To: whole}
+	report, err := b.log.ClockReport(t.Context(), p, func(*timing.Timing) error { return nil })
+	require.NoError(t, err)
+	require.Zero(t, report.Total.Notifications)
+	require.True(t, report.WholeSince.Equal(whole), "a report on a removed month says that the log has it no more: %s", report.WholeSince)
+	polling, err := b.log.Polling(t.Context(), p.From, p.To)
+	require.NoError(t, err)
+	require.True(t, polling.Whole.Equal(whole), "%s", polling.Whole)
+	read, err := b.log.Figures(t.Context(), figures.Ask{})
+	require.NoError(t, err)
+	require.True(t, read.Whole.Equal(whole), "%s", read.Whole)
 	require.Equal(t, "true: ended before, true: happened later, true: happened much later, true: was long ended", one[string](b, "SELECT string_agg(client_id, ', ' ORDER BY client_id) FROM figures_late"))
 	by, err := b.log.LateByClient(t.Context(), timing.Period{From: time.Date(2010, 1, 1, 0, 0, 0, 0, time.UTC), To: time.Date(2010, 2, 1, 0, 0, 0, 0, time.UTC)}, 10)
 	require.NoError(t, err)

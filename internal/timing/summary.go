@@ -22,6 +22,9 @@ type ClockReport struct {
 	ByClient map[notice.ClientID]*TimingSummary `json:"byClient"`
 	Silent   map[string]int64                   `json:"silent"` // changes that were not told, by reason
 
+	// WholeSince is since when the log has every entry: it began then, or what is older was removed. Of before it the report may lack some.
+	WholeSince history.Moment `json:"wholeSince"`
+
 	Integrity history.Integrity `json:"integrity"` // of the entries that the notifications rest on; those of silent changes are not compared
 }
 

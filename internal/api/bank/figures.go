@@ -66,14 +66,15 @@ func (in *Internal) figureRoutes() []api.Route {
 
 // asOfJSON says how much of the log figures rest on.
 type asOfJSON struct {
-	At       *instant `json:"at"`       // null: nothing is counted yet
-	Position int64    `json:"position"` // entries of the log that are in the stored sums
-	Size     int64    `json:"size"`     // entries of the log
-	Tail     *int64   `json:"tail"`     // later entries that are counted too; null: they are too many, and missing
+	At       *instant `json:"at"`         // null: nothing is counted yet
+	Position int64    `json:"position"`   // entries of the log that are in the stored sums
+	Size     int64    `json:"size"`       // entries of the log
+	Whole    *instant `json:"wholeSince"` // since then the log has every entry; null: nothing is sealed
+	Tail     *int64   `json:"tail"`       // later entries that are counted too; null: they are too many, and missing
 }
 
 func asOf(a figures.AsOf) asOfJSON {
-	return asOfJSON{instantOrNull(a.At), a.Position, a.Size, a.Tail}
+	return asOfJSON{instantOrNull(a.At), a.Position, a.Size, instantOrNull(a.Whole), a.Tail}
 }
 
 type windowJSON struct {
@@ -145,7 +146,7 @@ type overviewJSON struct {
 	Sources      []sourceJSON      `json:"sources"`
 	Log          *logStateJSON     `json:"log"`          // null: not known
 	Certificates []certificateJSON `json:"certificates"` // of ours, those that end within 30 days
-	Receivers    []receiverJSON    `json:"receivers"`    // of initiators' endpoints, those
+	Receivers    []receiverJSON    `json:"receivers"`    // of initiators' endpoints, those, and those that are not accepted
 	Alarms       []Alarm           `json:"alarms"`
 }
 
@@ -226,7 +227,7 @@ func (in *Internal) expiring(out *overviewJSON, now time.Time) {
 		}
 	}
 	for _, c := range receiversOf(in.cfg.Calendar, now) {
-		if c.DaysLeft < expiresWithin {
+		if c.DaysLeft < expiresWithin || c.Wrong != nil {
 			out.Receivers = append(out.Receivers, c)
 		}
 	}

@@ -20,9 +20,10 @@ type PollingReader interface {
 const pollingWithin = 20 * time.Second
 
 type pollingJSON struct {
-	Month string  `json:"month"`
-	From  instant `json:"from"`
-	To    instant `json:"to"`
+	Month string   `json:"month"`
+	From  instant  `json:"from"`
+	To    instant  `json:"to"`
+	Whole *instant `json:"wholeSince"` // since then the log has every entry; null: nothing is sealed
 	figures.PollingReport
 }
 
@@ -59,6 +60,6 @@ func (in *Internal) getPolling(x *api.Exchange) error {
 		return invalid("", "too_wide", "the month holds too much for one answer: run arauto audit report --polling against a reading copy",
 			"o mês contém dados demais para uma resposta: execute arauto audit report --polling em uma cópia de leitura")
 	}
-	out := pollingJSON{asked["month"], instant(from), instant(to), report}
+	out := pollingJSON{asked["month"], instant(from), instant(to), instantOrNull(report.Whole), report}
 	return in.show(x, history.LogReading{Act: "polling", Filter: askedOf(x), Rows: int64(len(report.Clients))}, out)
 }

@@ -243,7 +243,7 @@ type healthWindow struct {
 }
 
 type initiatorHealth struct {
-	AsOf      struct{ At *time.Time }
+	AsOf      page.AsOf
 	Initiator *registeredInitiator
 	Windows   []healthWindow
 	Contact   *struct {
@@ -262,6 +262,14 @@ type initiatorHealth struct {
 		SeenAt                  *time.Time
 		Problem                 *string `json:"wrong"` // why the handshake failed
 	}
+}
+
+// Since is when the longest window begins, or what the log has of it; zero: there is none.
+func (h initiatorHealth) Since() time.Time {
+	if n := len(h.Windows); n > 0 {
+		return h.AsOf.Since(h.Windows[n-1].From)
+	}
+	return time.Time{}
 }
 
 // Last is the figures of the longest window.
@@ -332,8 +340,8 @@ func show(v *page.Visit, tried *triedAddress) error {
 		}
 	}
 	shown := page.View{Title: view.Name(), Data: view, Crumb: &page.Link{Path: "/initiators", Text: v.Text("title")}}
-	if view.Health != nil && view.Health.AsOf.At != nil {
-		shown.AsOf = *view.Health.AsOf.At
+	if view.Health != nil {
+		shown.AsOf = view.Health.AsOf
 	}
 	return v.Show("one", shown)
 }

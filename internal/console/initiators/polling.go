@@ -18,10 +18,21 @@ type pollingSums struct {
 type pollingView struct {
 	Months []string
 	Month  string
+	From   *time.Time
+
+	WholeSince *time.Time
 
 	Clients                  []pollingSums
 	WithPush, WithoutPush    pollingSums
 	WithoutPushCadenceMillis *int64
+}
+
+// Lacks is the instant before which the log does not have every entry of the month; nil: it has them all.
+func (s pollingView) Lacks() *time.Time {
+	if s.From == nil {
+		return nil
+	}
+	return page.AsOf{WholeSince: s.WholeSince}.Lacks(*s.From)
 }
 
 // polling shows how many status queries pushes saved in a month, by initiator.

@@ -60,7 +60,7 @@ type lateClient struct {
 }
 
 type statisticsAnswer struct {
-	AsOf  struct{ At *time.Time }
+	AsOf  page.AsOf
 	Total periodSummary
 }
 
@@ -109,7 +109,14 @@ type lateView struct {
 	RetriesTooMany   bool               // to be listed in one answer
 	ListedFrom       *time.Time         // lists and the table by initiator begin later than the period; nil: they do not
 	Yesterday        string             // for the matching file
+	Lacks            *time.Time         // before which the log does not have every entry of the period; nil: it has them all
 	Unknown          string             // that nobody knows the client; "": somebody does, or none is named
+}
+
+// Nothing tells that no attempt was judged: a time that nobody had to keep was not kept.
+func (s lateView) Nothing() bool {
+	f, r := s.Total.First, s.Total.Retries
+	return f.Judged+f.Unknown+r.OnTime+r.Late+r.Early == 0
 }
 
 // RetriesCut tells whether the page lists a part of the late retries only.
@@ -192,11 +199,8 @@ func show(v *page.Visit) error {
 	if err := view.readRows(v, from, to); err != nil {
 		return err
 	}
-	shown := page.View{Title: v.Text("title"), Data: view}
-	if byCause.AsOf.At != nil {
-		shown.AsOf = *byCause.AsOf.At
-	}
-	return v.Show("late", shown)
+	view.Lacks = byCause.AsOf.Lacks(from)
+	return v.Show("late", page.View{Title: v.Text("title"), Data: view, AsOf: byCause.AsOf})
 }
 
 // causeWord says a cause for people, in the words of reports.

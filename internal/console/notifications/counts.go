@@ -30,7 +30,7 @@ const (
 type countView struct {
 	By       string
 	From, To time.Time // whole hours
-	AsOf     *time.Time
+	AsOf     page.AsOf
 	Ways     []countWay
 	Total    countSums
 	Rows     []countRow
@@ -113,7 +113,7 @@ func countsOf(v *page.Visit, a asked, by string) (*countView, error) {
 		}
 	}
 	var answer struct {
-		AsOf       struct{ At *time.Time }
+		AsOf       page.AsOf
 		Total      countSums
 		Rows       []countRow
 		NextCursor string
@@ -125,7 +125,7 @@ func countsOf(v *page.Visit, a asked, by string) (*countView, error) {
 	case err != nil:
 		return nil, err
 	}
-	c.AsOf, c.Total, c.Rows, c.More = answer.AsOf.At, answer.Total, answer.Rows, answer.NextCursor != ""
+	c.AsOf, c.Total, c.Rows, c.More = answer.AsOf, answer.Total, answer.Rows, answer.NextCursor != ""
 	if c.By == byHour {
 		slices.Reverse(c.Rows)
 	}
@@ -137,6 +137,9 @@ func countsOf(v *page.Visit, a asked, by string) (*countView, error) {
 	}
 	return c, nil
 }
+
+// Lacks is the instant before which the log does not have every entry of the period; nil: it has them all.
+func (c *countView) Lacks() *time.Time { return c.AsOf.Lacks(c.From) }
 
 // rowPath is the list of what a row counts.
 func (c *countView) rowPath(a asked, r *countRow) string {

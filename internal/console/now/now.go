@@ -32,10 +32,12 @@ func Section() page.Section {
 
 // overview is what the API tells.
 type overview struct {
-	AsOf    struct{ At *time.Time }
+	AsOf    page.AsOf
 	Windows []struct {
 		Window  string
+		From    time.Time
 		Figures windowFigures
+		Begins  time.Time `json:"-"` // From, or when the log begins
 	}
 	Hours, Days  []chartPoint
 	Queue        struct{ Waiting, InFlight, LateNow, OldestSeconds int64 }
@@ -147,6 +149,7 @@ func show(v *page.Visit) error {
 	}
 	for i := range view.Windows {
 		w := &view.Windows[i]
+		w.Begins = view.AsOf.Since(w.From)
 		if w.Window == lastDay {
 			view.Day = &w.Figures
 		}
@@ -163,11 +166,7 @@ func show(v *page.Visit) error {
 		view.Sources[i].tell(v)
 	}
 	view.Needs, view.Summary = needsOf(v, &view.overview)
-	of := page.View{Title: v.Text("title"), Data: &view, Every: refreshEvery}
-	if view.AsOf.At != nil {
-		of.AsOf = *view.AsOf.At
-	}
-	return v.Show("now", of)
+	return v.Show("now", page.View{Title: v.Text("title"), Data: &view, Every: refreshEvery, AsOf: view.AsOf})
 }
 
 // chart makes the charts and tables of the period.

@@ -156,9 +156,45 @@ type View struct {
 	Title string
 	Data  any
 	Crumb *Link         // the page above, if there is one
-	AsOf  time.Time     // as of when the figures are; zero: now
+	AsOf  AsOf          // how much of the log the figures rest on; zero: the page has none
 	Every time.Duration // the page's part with the id "live" is refreshed as often, while the person lets it; 0: never
 	Above string        // template that is shown above that part and never refreshed: it keeps what a person types; "": none
+}
+
+// AsOf is how much of the log figures rest on, as the API tells it.
+type AsOf struct {
+	At         *time.Time // nil: nothing is counted
+	Position   int64      // entries of the log that are in the stored sums
+	Size       int64      // entries of the log
+	Tail       *int64     // later entries that are counted too; nil: they are missing
+	WholeSince *time.Time // since then the log has every entry; nil: nothing is sealed
+}
+
+// Through is the position in the log up to which entries are counted.
+func (a AsOf) Through() int64 {
+	if a.Tail == nil {
+		return a.Position
+	}
+	return max(a.Position, a.Size)
+}
+
+// Behind tells whether entries that the log has already are not counted.
+func (a AsOf) Behind() bool { return a.At != nil && a.Tail == nil && a.Size > 0 }
+
+// Lacks is the instant before which the log does not have every entry of a period that begins at from; nil: it has them all.
+func (a AsOf) Lacks(from time.Time) *time.Time {
+	if a.WholeSince == nil || !a.WholeSince.After(from) {
+		return nil
+	}
+	return a.WholeSince
+}
+
+// Since is the later one of the beginning of a period, and that of what the log has.
+func (a AsOf) Since(from time.Time) time.Time {
+	if lacks := a.Lacks(from); lacks != nil {
+		return *lacks
+	}
+	return from
 }
 
 // Link is a link with its text.

@@ -117,6 +117,7 @@ type shown struct {
 	Live    bool   // the page refreshes itself
 	LiveURL string // this page with the refreshing switched over
 	Now     time.Time
+	Shown   time.Time // when what the page shows was so
 }
 
 type group struct {
@@ -139,6 +140,9 @@ func (s *Sheet) page(v *Visit, name string, view View) ([]byte, error) {
 	}
 	q := v.Query()
 	out := shown{View: view, Visit: v, Home: cmp.Or(v.Home, "/"), Search: q.Get("q"), Now: time.Now()}
+	if out.Shown = out.Now; view.AsOf.At != nil {
+		out.Shown = *view.AsOf.At
+	}
 	out.Top, out.Body = template.HTML(top.String()), template.HTML(body.String()) //nolint:gosec // html/template has escaped them
 	out.Done = v.done()
 	out.Other = English

@@ -89,6 +89,11 @@ func (i *Inspector) ClockReport(ctx context.Context, p timing.Period, breach fun
 		return nil, err
 	}
 	out.Integrity = out.Integrity.Listed()
+	since, err := wholeSince(ctx, i.db)
+	if err != nil {
+		return nil, store.Unavailable("read where the log begins", err)
+	}
+	out.WholeSince = history.Moment{Time: since}
 	out.Silent, err = i.silent(ctx, p)
 	return out, err
 }

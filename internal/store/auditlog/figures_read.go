@@ -51,6 +51,9 @@ func (r *figuresReading) run(ctx context.Context) (err error) {
 	if r.out.Size, err = logSize(ctx, r.db); err != nil {
 		return err
 	}
+	if r.out.Whole, err = wholeSince(ctx, r.db); err != nil {
+		return err
+	}
 	r.out.Position, r.out.At = r.gen.entries, r.gen.through
 	tail, err := r.tail(ctx)
 	if err != nil {
@@ -62,6 +65,13 @@ func (r *figuresReading) run(ctx context.Context) (err error) {
 		}
 	}
 	return r.contacts(ctx, tail)
+}
+
+// wholeSince is since when the log has every entry: its first one, or the end of the last month that was removed. Zero: nothing is sealed.
+func wholeSince(ctx context.Context, db querier) (since time.Time, err error) {
+	err = db.QueryRow(ctx, `SELECT greatest((SELECT at FROM log_position ORDER BY seq LIMIT 1),
+  (SELECT (to_date(substr(max(partition), 7), 'YYYYMM') + interval '1 month') AT TIME ZONE 'UTC' FROM history_dropped))`).Scan(store.Columns(&since)...)
+	return since, err
 }
 
 // tail counts what is not folded. It computes between statements, as a fold does (store.LongPauses).

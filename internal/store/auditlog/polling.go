@@ -52,5 +52,10 @@ func (i *Inspector) Polling(ctx context.Context, from, to time.Time) (figures.Po
 		}
 		sums.Add(f)
 	}
-	return sums.Report(), store.Unavailable("read status queries", rows.Err())
+	if err := rows.Err(); err != nil {
+		return figures.PollingReport{}, store.Unavailable("read status queries", err)
+	}
+	out := sums.Report()
+	out.Whole, err = wholeSince(ctx, i.db)
+	return out, store.Unavailable("read where the log begins", err)
 }

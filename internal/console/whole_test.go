@@ -1,0 +1,50 @@
+package console
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/internal/console/page"
+)
+
+// TestAPeriodThatTheLogDoesNotHaveWhollyIsSaidToBeSo: a month of before the log, or one that was removed, was one in which no time was missed and
+// nobody asked for anything.
+func TestAPeriodThatTheLogDoesNotHaveWhollyIsSaidToBeSo(t *testing.T) {
+	const sums = `{"asOf":{"at":"2026-11-28T14:04:41Z","position":7,"size":9,"wholeSince":"2026-11-16T12:00:00Z","tail":0},"total":{"notifications":0,"first":{"judged":0}},"rows":[]}`
+	internal := answers{
+		"GET /internal/v1/audit/statistics": sums, "GET /internal/v1/notifications": oneNotification,
+		"GET /internal/v1/audit/polling": `{"month":"2026-11","from":"2026-11-01T03:00:00Z","to":"2026-12-01T03:00:00Z","wholeSince":"2026-11-16T12:00:00Z","clients":[],"withPush":{},"withoutPush":{}}`,
+	}
+	for path, lacks := range map[string]bool{
+		"/late?month=2026-11": true, "/late?from=2026-11-16T09:00&to=2026-11-17T00:00": false, "/polling?month=2026-11": true,
+		"/notifications?from=2026-11-01T00:00&to=2026-11-20T00:00": true, "/notifications?from=2026-11-16T09:00&to=2026-11-20T00:00": false,
+	} {
+		template, _, _ := strings.Cut(path, "?")
+		for lang, says := range map[page.Lang]string{
+			page.Portuguese: "O log não tem todos os registros de antes de <time datetime=\"2026-11-16T12:00:00.000000Z\">", page.English: "The log does not have every entry from before <time",
+		} {
+			require.Equal(t, lacks, strings.Contains(shown(t, internal, lang, http.MethodGet, template, path, nil), says), path)
+		}
+	}
+	require.Contains(t, both(t, internal, "/late", "/late?month=2026-11", nil), "Nenhuma tentativa foi julgada neste período")
+}
+
+// TestFiguresSayUpToWhichEntryTheyReachAndWhetherLaterOnesAreMissing: they gave a time alone, also where thousands of entries were not counted.
+func TestFiguresSayUpToWhichEntryTheyReachAndWhetherLaterOnesAreMissing(t *testing.T) {
+	const behind = "Os registros mais novos são muitos e ainda não entram nestes números"
+	for asOf, says := range map[string]string{`"position":7,"size":9,"tail":0`: "registro 9 do log", `"position":7,"size":9000,"tail":null`: "registro 7 do log"} {
+		internal := answers{
+			"GET /internal/v1/overview":               strings.Replace(overviewNow, `"asOf":{`, `"asOf":{`+asOf+`,"wholeSince":"2026-11-28T11:00:00Z",`, 1),
+			"GET /internal/v1/initiators/beta/health": strings.Replace(downHealth, `"asOf":{`, `"asOf":{`+asOf+`,"wholeSince":"2026-11-28T11:00:00Z",`, 1),
+		}
+		for template, vars := range map[string]map[string]string{"/": nil, "/initiators/{clientId}": {"clientId": "beta"}} {
+			text := both(t, internal, template, strings.Replace(template, "{clientId}", "beta", 1), vars)
+			require.Contains(t, text, says)
+			require.Equal(t, strings.Contains(asOf, "null"), strings.Contains(text, behind))
+			require.Contains(t, text, `desde <time datetime="2026-11-28T11:00:00.000000Z">`, "no period begins before the log")
+		}
+	}
+}
