@@ -40,7 +40,7 @@ type overview struct {
 		Begins  time.Time `json:"-"` // From, or when the log begins
 	}
 	Hours, Days  []chartPoint
-	Queue        struct{ Waiting, InFlight, LateNow, OldestSeconds int64 }
+	Queue        queueNow
 	Down         []downClient
 	Sources      []followedSource
 	Log          *logState
@@ -49,12 +49,25 @@ type overview struct {
 	Alarms       []struct{ Name, Runbook, Detail string }
 }
 
+type queueNow struct{ Waiting, InFlight, LateNow, OldestSeconds int64 }
+
+// The API counts no further than this.
+const lateNowMost, waitingMost = 10_000, 100_000
+
+// counted is a number that is counted up to a bound only.
+func counted(v *page.Visit, n, most int64) string {
+	if n >= most {
+		return v.Text("at-least", page.Whole(v.Lang, n))
+	}
+	return page.Whole(v.Lang, n)
+}
+
 type windowFigures struct {
 	Changes, Notifications int64
 	First                  struct {
-		Judged, Late int64
-		OnTimeShare  *float64
-		SinceEvent   percentiles
+		Judged, Late, Unknown int64
+		OnTimeShare           *float64
+		SinceEvent            percentiles
 	}
 	Closed map[string]int64
 }
@@ -97,6 +110,7 @@ type followedSource struct {
 	Status          json.RawMessage
 
 	Tone, Text string `json:"-"`
+	What       string `json:"-"` // key of the words: what needs somebody; "": nothing
 }
 
 type logState struct {
@@ -110,6 +124,7 @@ type expiring struct {
 	Role, Subject, ClientID string
 	NotAfter                time.Time
 	DaysLeft                int64
+	Problem                 *string `json:"wrong"` // why the handshake failed
 }
 
 // neededAct is one line of what needs somebody.
@@ -124,6 +139,7 @@ type nowView struct {
 	Summary          string
 	Day              *windowFigures
 	Sealed, Anchored string
+	Waiting, LateNow string // of the queue
 	Needs            []neededAct
 	Any              bool
 	Period           string // of the charts: 24h or 30d
@@ -161,6 +177,7 @@ func show(v *page.Visit) error {
 	if view.Log != nil && view.Log.AnchoredCheckpointAt != nil {
 		view.Anchored = v.Text("log.anchored", page.Ago(v.Lang, *view.Log.AnchoredCheckpointAt, time.Now()))
 	}
+	view.Waiting, view.LateNow = counted(v, view.Queue.Waiting, waitingMost), counted(v, view.Queue.LateNow, lateNowMost)
 	view.chart(v)
 	for i := range view.Sources {
 		view.Sources[i].tell(v)
@@ -203,18 +220,23 @@ func (w *nowView) chart(v *page.Visit) {
 // tell says how a source stands and how far it is behind. A reader that is not running, or an origin that does not tell, leaves the
 // lag unknown.
 func (s *followedSource) tell(v *page.Visit) {
-	s.Tone = "ok"
-	switch {
-	case s.Paused:
-		s.Tone = "warn"
-	case !s.Running:
-		s.Tone = "bad"
-	}
 	var status struct {
-		LagSeconds *float64 `json:"lagSeconds"`
-		LagBytes   *int64   `json:"lagBytes"`
+		LagSeconds *float64          `json:"lagSeconds"`
+		LagBytes   *int64            `json:"lagBytes"`
+		Halted     bool              `json:"halted"`
+		Stopped    []json.RawMessage `json:"stopped"` // tables
 	}
 	_ = json.Unmarshal(s.Status, &status) // what cannot be read leaves the lag unknown
+	switch {                              // as the page of sources judges
+	case s.Paused:
+		s.Tone, s.What = "warn", "source.paused"
+	case !s.Running || status.Halted:
+		s.Tone, s.What = "bad", "source"
+	case len(status.Stopped) > 0:
+		s.Tone, s.What = "bad", "source.tables"
+	default:
+		s.Tone = "ok"
+	}
 	switch {
 	case status.LagSeconds != nil:
 		s.Text = v.Text("source.lag", page.Duration(v.Lang, time.Duration(*status.LagSeconds*float64(time.Second))))
@@ -231,6 +253,14 @@ func (s *followedSource) tell(v *page.Visit) {
 // manualPath is the page of the manual that tells what to do about an alarm.
 func manualPath(runbook string) string {
 	return page.Path("/manual/%s", strings.TrimSuffix(path.Base(runbook), ".md"))
+}
+
+// saysCounted is Counted for a number that is counted up to a bound only.
+func saysCounted(v *page.Visit, key string, n, most int64) string {
+	if n < most {
+		return v.Counted(key, n)
+	}
+	return v.Text(key, counted(v, n, most))
 }
 
 // needsOf lists what needs somebody, the worst first, and says it in a sentence.
@@ -264,32 +294,34 @@ func needsOf(v *page.Visit, o *overview) (out []neededAct, summary string) {
 		})
 	}
 	if n := o.Queue.LateNow; n > 0 {
-		lateNow := "/late"
-		if !v.Has(page.Auditor) { // the page of lateness is auditors'
-			lateNow = "/notifications?late=true"
-		}
 		count["late"] = n
-		out = append(out, neededAct{
-			State: "bad", Tag: v.Text("late-now"), Effect: v.Counted("late-now.effect", n), Do: v.Text("late-now.do"), Path: lateNow,
+		out = append(out, neededAct{ // the page of lateness judges attempts that have ended
+			State: "bad", Tag: v.Text("late-now"), Effect: saysCounted(v, "late-now.effect", n, lateNowMost), Do: v.Text("late-now.do"), Path: "/notifications?state=pending",
 		})
 	}
 	for _, s := range o.Sources {
-		if !s.Running && !s.Paused { // a person paused it and knows
-			count["sources"]++
-			out = append(out, neededAct{State: "bad", Tag: v.Text("source"), What: s.Name, Do: v.Text("source.do"), Path: "/sources"})
+		if s.What != "" {
+			count[s.What]++
+			out = append(out, neededAct{State: s.Tone, Tag: v.Text(s.What + ".tag"), What: s.Name, Do: v.Text("source.do"), Path: "/sources"})
 		}
 	}
 	for _, c := range slices.Concat(o.Certificates, o.Receivers) {
 		count["certificates"]++
 		n := neededAct{State: "warn", Tag: v.Counted("certificate", c.DaysLeft), What: cmp.Or(c.ClientID, v.Text("w."+c.Role)), Effect: c.Subject, Do: v.Text("certificate.do"), Path: "/certificates"}
-		if c.DaysLeft < 0 {
+		switch {
+		case c.DaysLeft < 0:
 			n.State, n.Tag = "bad", v.Text("certificate.ended")
+		case c.Problem != nil:
+			n.State, n.Tag = "bad", v.Text("certificate.refused")
 		}
 		out = append(out, n)
 	}
 	var parts []string
-	for _, what := range []string{"alarms", "down", "late", "sources", "certificates"} {
-		if n := count[what]; n > 0 {
+	for _, what := range []string{"alarms", "down", "late", "source", "source.tables", "source.paused", "certificates"} {
+		switch n := count[what]; {
+		case n > 0 && what == "late":
+			parts = append(parts, saysCounted(v, "needs.late", n, lateNowMost))
+		case n > 0:
 			parts = append(parts, v.Counted("needs."+what, n))
 		}
 	}
