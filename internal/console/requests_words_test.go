@@ -39,7 +39,7 @@ func TestAnActThatWasApprovedSaysInWordsWhatBecameOfIt(t *testing.T) {
 		{"POST /internal/v1/quarantine/apply", `{"ids":["c-1"]}`, "done", 200, `{"results":[{"id":"c-1","status":200}]}`, []string{"Aplicar 1 caso", "Casos aplicados: 1."}, []string{"Apply 1 case", "Cases applied: 1."}},
 		{"POST /internal/v1/quarantine/c-1/dismiss", `{}`, "done", 200, `{"id":"c-1"}`, []string{"O caso foi dispensado"}, []string{"The case was dismissed"}},
 		{"POST /internal/v1/quarantine/dismiss", `{"ids":["c-1","c-2"]}`, "done", 200, `{"results":[{"id":"c-1","status":200},{"id":"c-2","status":200}]}`, []string{"Casos dispensados: 2."}, []string{"Cases dismissed: 2."}},
-		{"PUT /internal/v1/audit/holds/case-1", `{"all":true}`, "done", 201, `{"name":"case-1"}`, []string{"Colocar a retenção case-1", "A retenção foi colocada."}, []string{"Place the hold case-1", "The hold was placed."}},
+		{"PUT /internal/v1/audit/holds/case-1", `{"all":true}`, "done", 201, `{"name":"case-1"}`, []string{"Criar a retenção case-1", "A retenção foi criada."}, []string{"Place the hold case-1", "The hold was placed."}},
 		{"DELETE /internal/v1/audit/holds/case-1?reason=settled", `null`, "done", 204, `null`, []string{"Encerrar a retenção case-1", "A retenção foi encerrada."}, []string{"The hold was lifted."}},
 		{"PUT /internal/v1/initiators/alfa%20a", `{}`, "done", 201, `{"clientId":"alfa"}`, []string{"Gravar o registro da iniciadora alfa a", "A iniciadora foi registrada."}, []string{"The initiator was registered."}},
 		{"PUT /internal/v1/initiators/alfa", `{}`, "done", 200, `{"clientId":"alfa"}`, []string{"O registro foi gravado."}, []string{"The registration was stored."}},
