@@ -59,6 +59,10 @@ func (n listedNotification) Over() bool {
 	return !n.Manual && !n.Resent && (n.State == string(notice.Exhausted) || n.State == string(notice.Cancelled))
 }
 
+// Judged tells whether it is known if the first attempt began in time: of a resend nobody asks, before an attempt nobody knows, and an
+// entry that is not what was sealed tells nothing.
+func (n listedNotification) Judged() bool { return !n.Manual && !n.Tampered && len(n.Attempts) > 0 }
+
 // asked are the filters of the address.
 type asked struct {
 	Client, Kind, State, Outcome, Late, From, To string

@@ -47,7 +47,10 @@ func table(v *page.Visit) error {
 // cells are a notification as a row of the file.
 func (n listedNotification) cells() []string {
 	const micros = "2006-01-02T15:04:05.000000Z"
-	first, outcome, status := "", "", ""
+	late, first, outcome, status := "", "", "", ""
+	if n.Judged() {
+		late = strconv.FormatBool(n.Late)
+	}
 	if len(n.Attempts) > 0 {
 		first = n.Attempts[0].StartedAt.UTC().Format(micros)
 		last := n.Attempts[len(n.Attempts)-1]
@@ -59,7 +62,7 @@ func (n listedNotification) cells() []string {
 		}
 	}
 	return []string{
-		n.ID, n.CreatedAt.UTC().Format(micros), n.ClientID, n.Kind, n.ResourceID, n.Status, n.State, strconv.FormatBool(n.Late), strconv.FormatBool(n.Manual),
+		n.ID, n.CreatedAt.UTC().Format(micros), n.ClientID, n.Kind, n.ResourceID, n.Status, n.State, late, strconv.FormatBool(n.Manual),
 		strconv.FormatBool(n.Tampered), strconv.Itoa(len(n.Attempts)), first, outcome, status,
 	}
 }
