@@ -211,6 +211,9 @@ func Clock(l Lang, t time.Time) string {
 	return strings.Replace(text, ".", ",", 1)
 }
 
+// Day is the day in Brasília, with its year.
+func Day(l Lang, t time.Time) string { return day(l, t) }
+
 func day(l Lang, t time.Time) string {
 	if l == English {
 		return t.In(ofb.Brasilia).Format("2 Jan 2006")

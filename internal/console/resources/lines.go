@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/arauto/arauto/internal/console/page"
-	"github.com/arauto/arauto/internal/ofb"
 )
 
 // storyLine is one line of the history.
@@ -47,8 +46,8 @@ func linesOf(v *page.Visit, r *told, drawn *toldNotification, entries map[string
 	for i := range r.Timeline {
 		m := &r.Timeline[i]
 		l := storyLine{At: m.At, Anchor: "line-" + strconv.Itoa(i+1)}
-		if d := m.At.In(ofb.Brasilia).Format("02/01"); d != day {
-			day, l.Day = d, d+" "
+		if d := page.Day(v.Lang, m.At); d != day {
+			day, l.Day = d, d
 		}
 		if drawn != nil {
 			l.Offset = offset(v, m.At.Sub(drawn.zero()))

@@ -117,6 +117,7 @@ type storyView struct {
 	Choices []drawnChoice // the notifications that may be drawn, newest first; nil: there is one at most
 	Clock   *clockView
 	Lines   []storyLine
+	Older   bool              // older lines have no link to their entry
 	Resend  *toldNotification // the notification that may be sent once more
 }
 
@@ -140,7 +141,7 @@ func show(v *page.Visit) error {
 	if err := v.API.Get("/internal/v1"+view.Path, nil, &view.told); err != nil {
 		return err
 	}
-	entries, err := positions(v)
+	entries, older, err := positions(v)
 	if err != nil {
 		return err
 	}
@@ -154,6 +155,7 @@ func show(v *page.Visit) error {
 			return err
 		}
 	}
+	view.Older = older
 	view.Tags = signsOf(v, &view.told, drawn)
 	if drawn != nil {
 		view.Clock = clockOf(v, drawn, view.Timeline)
@@ -250,11 +252,11 @@ func verdictOf(v *page.Visit, all []toldNotification, drawn *toldNotification) s
 const mostEntries = "1000"
 
 // positions are the positions in the log of a resource's entries, by what identifies them: the entry's id, or notification and
-// number of an attempt. Auditors alone may ask for them.
-func positions(v *page.Visit) (map[string]string, error) {
-	out := map[string]string{}
+// number of an attempt, and whether there are older entries. Auditors alone may ask for them.
+func positions(v *page.Visit) (out map[string]string, older bool, err error) {
+	out = map[string]string{}
 	if !v.Has(page.Auditor) {
-		return out, nil
+		return out, false, nil
 	}
 	var answer struct {
 		Entries []struct {
@@ -264,10 +266,11 @@ func positions(v *page.Visit) (map[string]string, error) {
 			InteractionID  *string
 			Number         *int
 		}
+		NextCursor *string
 	}
-	err := v.API.Get("/internal/v1/audit/entries", url.Values{"kind": {v.Param("kind")}, "resourceId": {v.Param("id")}, "limit": {mostEntries}}, &answer)
+	err = v.API.Get("/internal/v1/audit/entries", url.Values{"kind": {v.Param("kind")}, "resourceId": {v.Param("id")}, "limit": {mostEntries}}, &answer)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	for _, e := range answer.Entries {
 		if e.Seq == nil {
@@ -286,7 +289,7 @@ func positions(v *page.Visit) (map[string]string, error) {
 			}
 		}
 	}
-	return out, nil
+	return out, answer.NextCursor != nil, nil
 }
 
 func attemptKey(notification string, number int) string {
