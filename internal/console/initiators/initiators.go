@@ -76,6 +76,9 @@ type initiatorsView struct {
 	First, Next string
 }
 
+// Cut tells whether deliveries fail to more initiators than the list of them has.
+func (s initiatorsView) Cut() bool { return s.OnlyDown && s.Down > int64(len(s.Rows)) }
+
 func list(v *page.Visit) error {
 	q := v.Query()
 	view := initiatorsView{Text: q.Get("text"), OnlyDown: q.Get("down") == "true"}

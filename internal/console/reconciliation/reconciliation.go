@@ -46,6 +46,9 @@ func (d foundDay) Looked() (n int64) {
 	return n
 }
 
+// Rest tells whether more was found than First has.
+func (d foundDay) Rest() bool { return d.Differences > int64(len(d.First)) }
+
 type foundDifference struct {
 	What        history.Finding
 	Detail      string
