@@ -339,6 +339,9 @@ func (k *Console) showRefused(x *api.Exchange, r *page.APIRefusal) {
 		to := url.URL{RawQuery: x.R.URL.RawQuery}
 		b.Link = &page.Link{Path: k.here(x) + to.String(), Text: k.shared.Text(lang, "back")}
 	}
+	if x.R.Method == http.MethodGet && r.Status == http.StatusBadRequest && x.R.URL.RawQuery != "" && k.opens(k.here(x)) { // a filter is wrong, and not the page
+		b.Link = &page.Link{Path: k.here(x), Text: k.shared.Text(lang, "unfiltered")}
+	}
 	if line == "error.500.line" {
 		b.Lines = []string{k.shared.Text(lang, line, x.W.Header().Get("x-request-id"))}
 	} else {

@@ -39,6 +39,10 @@ type personsEntry struct {
 	Outcome *string
 	Facts   json.RawMessage
 	Known   personsFacts `json:"-"`
+	About   string       `json:"-"` // what was read or acted upon, in one line
+
+	Integrity string  // proven, verified, unsealed or tampered
+	Tampered  *string // why it is not what was sealed
 }
 
 type personsFacts struct {
@@ -48,8 +52,8 @@ type personsFacts struct {
 	Filter                                            map[string]string
 }
 
-// About is what was read or acted upon, in one line.
-func (e personsEntry) About() string {
+// about is what was read or acted upon, in one line. called says what a filter is called.
+func (e personsEntry) about(called func(string) string) string {
 	parts := []string{}
 	for _, text := range []string{e.Known.Name, e.Known.Object, e.Known.Reason} {
 		if text != "" {
@@ -57,7 +61,7 @@ func (e personsEntry) About() string {
 		}
 	}
 	for name, value := range e.Known.Filter {
-		parts = append(parts, name+"="+value)
+		parts = append(parts, called(name)+"="+value)
 	}
 	slices.Sort(parts)
 	return strings.Join(parts, " · ")
@@ -132,6 +136,12 @@ func read(v *page.Visit) (accessView, error) {
 	view.Looked = len(answer.Entries)
 	for _, e := range answer.Entries {
 		_ = json.Unmarshal(e.Facts, &e.Known) // facts that are not ours say nothing of a person
+		e.About = e.about(func(name string) string {
+			if key := "filter." + name; v.HasText(key) {
+				return v.Text(key)
+			}
+			return name
+		})
 		if view.Act == "" || strings.Contains(e.Act(), view.Act) {
 			view.Rows = append(view.Rows, e)
 		}
@@ -166,15 +176,15 @@ func table(v *page.Visit) error {
 		return err
 	}
 	var text bytes.Buffer
-	rows := evidence.NewTable(&text, "position", "at", "person", "role", "source", "act", "about", "rows", "again", "sha256")
+	rows := evidence.NewTable(&text, "position", "at", "person", "role", "source", "act", "about", "rows", "again", "sha256", "integrity")
 	for _, e := range view.Rows {
 		position := ""
 		if e.Seq != nil {
 			position = strconv.FormatInt(*e.Seq, 10)
 		}
 		err := rows.Row([]string{
-			position, e.At.UTC().Format("2006-01-02T15:04:05.000000Z"), e.Known.Actor, e.Known.Role, e.Known.Source, e.Act(), e.About(),
-			strconv.FormatInt(e.Known.Rows, 10), strconv.FormatInt(e.Known.Again, 10), e.Known.SHA256,
+			position, e.At.UTC().Format("2006-01-02T15:04:05.000000Z"), e.Known.Actor, e.Known.Role, e.Known.Source, e.Act(), e.about(func(name string) string { return name }),
+			strconv.FormatInt(e.Known.Rows, 10), strconv.FormatInt(e.Known.Again, 10), e.Known.SHA256, e.Integrity,
 		})
 		if err != nil {
 			return err

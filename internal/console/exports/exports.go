@@ -3,7 +3,9 @@ package exports
 
 import (
 	"embed"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/arauto/arauto/internal/audit"
@@ -35,13 +37,31 @@ type exportedFile struct {
 	Entries             *int64
 	RequestedBy         string
 	RequestedAt         time.Time
-	SHA256, Problem     *string
+	SHA256, Problem     *string // the problem is in the language of the page, where it has words of ours
 	Complete            *bool
 	Notes               []string
 	Conditions          []audit.CompletenessCondition
 	Said                []page.Said         `json:"-"` // the notes that belong to no condition
 	Shown               []page.ConditionRow `json:"-"` // the conditions, where one is not met
 	ExpiresAt           *time.Time
+}
+
+// askedFilter is one filter of an export; At is the instant that the value is, if it is one.
+type askedFilter struct {
+	Name, Value string
+	At          *time.Time
+}
+
+// Asked are the filters, in the order of their names.
+func (e exportedFile) Asked() (out []askedFilter) {
+	for _, name := range slices.Sorted(maps.Keys(e.Filter)) {
+		f := askedFilter{Name: name, Value: e.Filter[name]}
+		if at, err := time.Parse(time.RFC3339, f.Value); err == nil {
+			f.At = &at
+		}
+		out = append(out, f)
+	}
+	return out
 }
 
 // Missing is the word for whether something of the client's period may be missing; "": it was not asked.
