@@ -350,6 +350,8 @@ func (k *Console) showRefused(x *api.Exchange, r *page.APIRefusal) {
 	for _, p := range r.Problems {
 		if r.Status == http.StatusUnprocessableEntity { // it is about a document, and not about a form
 			p.Detail = strings.TrimSpace(p.Pointer + " " + p.Detail)
+		} else {
+			p.Detail = k.shared.Said(lang, p)
 		}
 		b.Problems = append(b.Problems, p.Detail)
 	}

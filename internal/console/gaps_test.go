@@ -53,6 +53,20 @@ func TestAStoryNamesItsZoneAndItsDays(t *testing.T) {
 	}
 }
 
+// TestAResourceTellsTwoTimesOfOneAttemptApart: "on time: 52 ms" stood above a table in which the attempt was 9 ms after the event, and a status
+// was "since" the last change of the document.
+func TestAResourceTellsTwoTimesOfOneAttemptApart(t *testing.T) {
+	internal := answers{
+		"GET /internal/v1/audit/entries":              `{"entries":[]}`,
+		"GET /internal/v1/resources/pix-payment/p-1":  strings.Replace(twoNotifications, `"status":"ACSC","timeline"`, `"status":"ACSC","updatedAt":"2026-11-28T15:00:00Z","timeline"`, 1),
+		"GET /internal/v1/notifications/n-new/timing": `{"occurredAt":"2026-11-28T14:10:00.091Z","first":{"fromEvent":"on-time","sinceEventMicros":52000}}`,
+	}
+	text := both(t, internal, "/resources/{kind}/{id}", "/resources/pix-payment/p-1", map[string]string{"kind": "pix-payment", "id": "p-1"})
+	for _, says := range []string{"no prazo: enviada 52 ms depois do evento", `<th scope="col" class="n">Início depois do evento</th>`, `<td class="n">9 ms</td>`, "ACSC · última mudança gravada em <time"} {
+		require.Contains(t, text, says)
+	}
+}
+
 // TestAListThatIsCutSaysSo: of 250 differences 50 were listed, and of 250 initiators 100, without a word.
 func TestAListThatIsCutSaysSo(t *testing.T) {
 	found := answers{"GET /internal/v1/reconciliations": `{"runs":[],"reconciliations":[{"at":"2026-11-28T14:04:41Z","entries":{"change":9},"differences":250,"first":[{"what":"missing-decision"}]},{"at":"2026-11-27T14:04:41Z","entries":{},"differences":1,"first":[{"what":"missing-decision"}]}]}`}
@@ -95,4 +109,11 @@ func TestAWrongFilterLeadsToThePageWithoutIt(t *testing.T) {
 		require.Equal(t, http.StatusBadRequest, res.StatusCode)
 		require.Contains(t, text, says, path)
 	}
+}
+
+// TestWhatIsWrongWithAFieldIsSaidByItsLabel: the API's parameter stood there, which no person has seen.
+func TestWhatIsWrongWithAFieldIsSaidByItsLabel(t *testing.T) {
+	k := newDesk(t, refusing(http.StatusBadRequest, `{"error":"some_code","errors":[{"pointer":"/to","detail":"to: não pode ser anterior a from"},{"pointer":"/reason","detail":"reason deve ter de 1 a 500 caracteres"},{"pointer":"/ids","detail":"ids deve ter de 1 a 100 membros"},{"pointer":"/to","detail":"tomorrow: no"}]}`), page.Operator, page.Auditor)
+	_, text := at(t, k, "/late", nil)
+	require.Contains(t, text, "<li>Até: não pode ser anterior a “De”</li><li>Motivo deve ter de 1 a 500 caracteres</li><li>ids deve ter de 1 a 100 membros</li><li>tomorrow: no</li>")
 }

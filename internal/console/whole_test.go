@@ -30,6 +30,7 @@ func TestAPeriodThatTheLogDoesNotHaveWhollyIsSaidToBeSo(t *testing.T) {
 		}
 	}
 	require.Contains(t, both(t, internal, "/late", "/late?month=2026-11", nil), "Nenhuma tentativa foi julgada neste período")
+	require.Contains(t, both(t, internal, "/polling", "/polling?month=2026-11", nil), "O que o log tem deste mês não traz mudanças nem consultas.")
 }
 
 // TestFiguresSayUpToWhichEntryTheyReachAndWhetherLaterOnesAreMissing: they gave a time alone, also where thousands of entries were not counted.

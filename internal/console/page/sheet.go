@@ -69,6 +69,7 @@ func (s *Sheet) functions(l Lang) template.FuncMap {
 			}
 			return Path(format, texts...)
 		},
+		"said":  func(w Wrong) string { return s.Said(l, w) },
 		"asset": AssetPath,
 		"dict":  dict,
 	}

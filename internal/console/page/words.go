@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"strings"
 )
 
 // Lang is the language of a page.
@@ -74,6 +75,22 @@ func (s *Sheet) Text(l Lang, key string, args ...any) string {
 		return text
 	}
 	return fmt.Sprintf(text, args...)
+}
+
+// Said is what is wrong, with the label of the field in place of the API's parameter, where the field has one.
+func (s *Sheet) Said(l Lang, w Wrong) string {
+	label := func(name string) (string, bool) { key := "field." + name; return s.Text(l, key), s.Has(key) }
+	name := strings.TrimPrefix(w.Pointer, "/")
+	called, known := label(name)
+	rest, named := strings.CutPrefix(w.Detail, name)
+	if !known || !named || rest == "" || rest[0] != ':' && rest[0] != ' ' {
+		return w.Detail
+	}
+	if before, ends := strings.CutSuffix(rest, " from"); ends {
+		from, _ := label("from")
+		rest = before + " “" + from + "”"
+	}
+	return called + rest
 }
 
 // Counted is the text of a key for a number, which is put in first, written for people. Where the number is 1 it is the text of
