@@ -46,7 +46,7 @@ func TestAnActAboutSeveralThatIsRefusedKeepsWhatWasChosen(t *testing.T) {
 	}
 	k := newDesk(t, http.HandlerFunc(refuses), page.Operator)
 	for path, id := range map[string]string{"/quarantine/bulk?state=nonconforming": "c-1", "/notifications/resend?state=exhausted": "n-1"} {
-		for lang, says := range map[string]string{"pt": "continua escolhido", "en": "is still chosen"} {
+		for lang, says := range map[string]string{"pt": "está mantido; corrija e envie de novo", "en": "is kept; correct this and send it again"} {
 			res, text := at(t, k, path, url.Values{"id": {id}, "act": {"dismiss"}, "reason": {"half a reason"}}, "Cookie", "arauto-lang="+lang)
 			require.Equal(t, http.StatusBadRequest, res.StatusCode, path)
 			for _, says := range []string{says, "<li>the reason is missing</li>", `name="id" value="` + id + `" checked`, `value="half a reason"`} {
@@ -54,4 +54,39 @@ func TestAnActAboutSeveralThatIsRefusedKeepsWhatWasChosen(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestARefusedFormKeepsWhatWasTyped: an error page took the place of the form, and everything had to be typed again.
+func TestARefusedFormKeepsWhatWasTyped(t *testing.T) {
+	refuses := func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet {
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = w.Write([]byte(`{"error":"invalid_request","error_description":"x","errors":[{"pointer":"/to","code":"x","detail":"to: it is wrong"}]}`))
+			return
+		}
+		_, _ = w.Write([]byte(`{}`))
+	}
+	k := newDesk(t, http.HandlerFunc(refuses), page.Auditor)
+	for path, form := range map[string]url.Values{
+		"/holds":          {"name": {"case 1"}, "clientId": {"alfa"}, "kind": {"pix-payment"}, "resourceId": {"p-1"}, "reason": {"a long reason"}},
+		"/exports":        {"clientId": {"alfa"}, "organisationId": {"o-1"}, "kind": {"pix-payment"}, "resourceId": {"p-1"}, "from": {"2026-12-02T00:00"}, "to": {"2026-12-01T00:00"}, "format": {"csv"}},
+		"/reconciliation": {"from": {"2026-12-02T00:00"}, "to": {"2026-12-01T00:00"}},
+	} {
+		res, text := at(t, k, path, form)
+		require.Equal(t, http.StatusBadRequest, res.StatusCode, path)
+		require.Contains(t, text, "está mantido; corrija e envie de novo", path)
+		require.Contains(t, text, `<details class="act" open>`, path)
+		require.Contains(t, text, "<li>Até: it is wrong</li>", path)
+		for name, value := range form {
+			kept := `name="` + name + `" value="` + value[0] + `"`
+			if name == "kind" || name == "format" {
+				kept = `value="` + value[0] + `" selected`
+			}
+			require.Contains(t, text, kept, path)
+		}
+		_, fresh := at(t, k, path, nil)
+		require.NotContains(t, fresh, "está mantido", path)
+	}
+	res, _ := at(t, k, "/exports", url.Values{"outcome": {"timeout"}, "format": {"csv"}})
+	require.Equal(t, http.StatusBadRequest, res.StatusCode)
 }

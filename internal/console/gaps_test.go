@@ -71,6 +71,7 @@ func TestAResourceTellsTwoTimesOfOneAttemptApart(t *testing.T) {
 func TestAListThatIsCutSaysSo(t *testing.T) {
 	found := answers{"GET /internal/v1/reconciliations": `{"runs":[],"reconciliations":[{"at":"2026-11-28T14:04:41Z","entries":{"change":9},"differences":250,"first":[{"what":"missing-decision"}]},{"at":"2026-11-27T14:04:41Z","entries":{},"differences":1,"first":[{"what":"missing-decision"}]}]}`}
 	require.Equal(t, 1, strings.Count(both(t, found, "/reconciliation", "/reconciliation", nil), "São mostradas as 1 primeiras de 250."))
+	require.Contains(t, both(t, answers{"GET /internal/v1/reconciliations": `{"runs":[],"reconciliations":[{"at":"2026-11-28T14:04:41Z","entries":{},"resources":0,"differences":0,"first":[]}]}`}, "/reconciliation", "/reconciliation", nil), `mute">nada a comparar no período</span>`, "a period without an entry has no difference to be glad of")
 	down := answers{"GET /internal/v1/initiators": `{"initiators":[{"clientId":"beta","push":true,"health":{"down":true,"failures":6}}],"down":250,"unknownChanges":0}`}
 	require.Contains(t, both(t, down, "/initiators", "/initiators?down=true", nil), "A lista mostra 1 das 250")
 	require.NotContains(t, both(t, down, "/initiators", "/initiators", nil), "A lista mostra")

@@ -82,10 +82,13 @@ type exportsView struct {
 	Rows    []exportedFile
 	Kinds   []string
 	Formats []string
+	Wrong   []page.Wrong // what is wrong with the form, which has what was typed
 }
 
-func list(v *page.Visit) error {
-	view := exportsView{Formats: []string{"bundle", "jsonl", "csv", "parquet"}, Kinds: ofb.KindNames()}
+func list(v *page.Visit) error { return listed(v, http.StatusOK, nil) }
+
+func listed(v *page.Visit, status int, wrong []page.Wrong) error {
+	view := exportsView{Wrong: wrong, Formats: []string{"bundle", "jsonl", "csv", "parquet"}, Kinds: ofb.KindNames()}
 	var answer struct{ Exports []exportedFile }
 	if err := v.API.Get("/internal/v1/audit/exports", nil, &answer); err != nil {
 		return err
@@ -101,7 +104,7 @@ func list(v *page.Visit) error {
 			shown.Every = 2 * time.Second
 		}
 	}
-	return v.Show("list", shown)
+	return v.ShowAs(status, "list", shown)
 }
 
 func ask(v *page.Visit) error {
@@ -113,7 +116,11 @@ func ask(v *page.Visit) error {
 			filter[name] = value
 		}
 	}
-	if _, err := v.API.Do(http.MethodPost, "/internal/v1/audit/exports", map[string]any{"filter": filter, "format": v.Form("format")}, nil); err != nil {
+	_, err := v.API.Do(http.MethodPost, "/internal/v1/audit/exports", map[string]any{"filter": filter, "format": v.Form("format")}, nil)
+	if wrong := page.ProblemsOf(err); wrong != nil && v.Form("outcome") == "" && v.Form("late") == "" { // the form here has neither of the two
+		return listed(v, http.StatusBadRequest, wrong)
+	}
+	if err != nil {
 		return err
 	}
 	return v.DoneAbout("/exports", "ask", page.Subject{ClientID: filter["clientId"], Kind: filter["kind"], ResourceID: filter["resourceId"]})

@@ -39,14 +39,17 @@ type standingHold struct {
 type holdsView struct {
 	Rows  []standingHold
 	Kinds []string
+	Wrong []page.Wrong // what is wrong with the form of a new one, which has what was typed
 }
 
-func list(v *page.Visit) error {
+func list(v *page.Visit) error { return listed(v, http.StatusOK, nil) }
+
+func listed(v *page.Visit, status int, wrong []page.Wrong) error {
 	var answer struct{ Holds []standingHold }
 	if err := v.API.Get("/internal/v1/audit/holds", nil, &answer); err != nil {
 		return err
 	}
-	return v.Show("list", page.View{Title: v.Text("title"), Data: holdsView{answer.Holds, ofb.KindNames()}})
+	return v.ShowAs(status, "list", page.View{Title: v.Text("title"), Data: holdsView{answer.Holds, ofb.KindNames(), wrong}})
 }
 
 func place(v *page.Visit) error {
@@ -59,7 +62,11 @@ func place(v *page.Visit) error {
 	if v.Form("all") != "" {
 		body["all"] = true
 	}
-	if _, err := v.API.Do(http.MethodPut, page.Path("/internal/v1/audit/holds/%s", v.Form("name")), body, nil); err != nil {
+	_, err := v.API.Do(http.MethodPut, page.Path("/internal/v1/audit/holds/%s", v.Form("name")), body, nil)
+	if wrong := page.ProblemsOf(err); wrong != nil {
+		return listed(v, http.StatusBadRequest, wrong)
+	}
+	if err != nil {
 		return err
 	}
 	return v.DoneAbout("/holds", "place", page.Subject{ClientID: v.Form("clientId"), Kind: v.Form("kind"), ResourceID: v.Form("resourceId")})

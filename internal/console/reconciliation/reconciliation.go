@@ -46,6 +46,9 @@ func (d foundDay) Looked() (n int64) {
 	return n
 }
 
+// Nothing tells that there was nothing to compare.
+func (d foundDay) Nothing() bool { return d.Looked() == 0 && d.Resources == 0 && d.Differences == 0 }
+
 // Rest tells whether more was found than First has.
 func (d foundDay) Rest() bool { return d.Differences > int64(len(d.First)) }
 
@@ -74,9 +77,13 @@ func (r askedRun) Share() float64 { return float64(r.PagesDone) / float64(max(1,
 type reconciliationView struct {
 	Runs []askedRun
 	Days []foundDay
+
+	Wrong []page.Wrong // what is wrong with the form, which has what was typed
 }
 
-func list(v *page.Visit) error {
+func list(v *page.Visit) error { return listed(v, http.StatusOK, nil) }
+
+func listed(v *page.Visit, status int, wrong []page.Wrong) error {
 	var answer struct {
 		Runs            []askedRun
 		Reconciliations []foundDay
@@ -84,7 +91,7 @@ func list(v *page.Visit) error {
 	if err := v.API.Get("/internal/v1/reconciliations", url.Values{"limit": {"31"}}, &answer); err != nil {
 		return err
 	}
-	view := reconciliationView{answer.Runs, answer.Reconciliations}
+	view := reconciliationView{answer.Runs, answer.Reconciliations, wrong}
 	for i := range view.Days {
 		for j := range view.Days[i].First {
 			d := &view.Days[i].First[j]
@@ -97,12 +104,16 @@ func list(v *page.Visit) error {
 			shown.Every = 2 * time.Second
 		}
 	}
-	return v.Show("list", shown)
+	return v.ShowAs(status, "list", shown)
 }
 
 func ask(v *page.Visit) error {
 	body := map[string]string{"from": page.Instant(v.Form("from")), "to": page.Instant(v.Form("to"))}
-	if _, err := v.API.Do(http.MethodPost, "/internal/v1/reconciliations", body, nil); err != nil {
+	_, err := v.API.Do(http.MethodPost, "/internal/v1/reconciliations", body, nil)
+	if wrong := page.ProblemsOf(err); wrong != nil {
+		return listed(v, http.StatusBadRequest, wrong)
+	}
+	if err != nil {
 		return err
 	}
 	return v.Done("/reconciliation", "ask")
