@@ -331,6 +331,9 @@ func (k *Console) showRefused(x *api.Exchange, r *page.APIRefusal) {
 	if k.shared.Has(key + "." + r.Code) {
 		line = key + "." + r.Code
 	}
+	if x.Route == "" && line == "error.404.line" {
+		line = "error.404.page"
+	}
 	if len(r.Problems) == 0 && (line == "error.400.line" || line == "error.422.line") { // they point at problems
 		line = "error.4xx.line"
 	}

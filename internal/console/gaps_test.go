@@ -115,6 +115,8 @@ func TestAWrongFilterLeadsToThePageWithoutIt(t *testing.T) {
 // TestWhatIsWrongWithAFieldIsSaidByItsLabel: the API's parameter stood there, which no person has seen.
 func TestWhatIsWrongWithAFieldIsSaidByItsLabel(t *testing.T) {
 	k := newDesk(t, refusing(http.StatusBadRequest, `{"error":"some_code","errors":[{"pointer":"/to","detail":"to: não pode ser anterior a from"},{"pointer":"/reason","detail":"reason deve ter de 1 a 500 caracteres"},{"pointer":"/ids","detail":"ids deve ter de 1 a 100 membros"},{"pointer":"/to","detail":"tomorrow: no"}]}`), page.Operator, page.Auditor)
-	_, text := at(t, k, "/late", nil)
+	_, text := at(t, k, "/nothing-like-this", nil)
+	require.Contains(t, text, "Nenhuma página tem este endereço", "an address is no identifier")
+	_, text = at(t, k, "/late", nil)
 	require.Contains(t, text, "<li>Até: não pode ser anterior a “De”</li><li>Motivo deve ter de 1 a 500 caracteres</li><li>ids deve ter de 1 a 100 membros</li><li>tomorrow: no</li>")
 }

@@ -36,7 +36,10 @@ func TestAPeriodThatTheLogDoesNotHaveWhollyIsSaidToBeSo(t *testing.T) {
 // TestFiguresSayUpToWhichEntryTheyReachAndWhetherLaterOnesAreMissing: they gave a time alone, also where thousands of entries were not counted.
 func TestFiguresSayUpToWhichEntryTheyReachAndWhetherLaterOnesAreMissing(t *testing.T) {
 	const behind = "Os registros mais novos são muitos e ainda não entram nestes números"
-	for asOf, says := range map[string]string{`"position":7,"size":9,"tail":0`: "registro 9 do log", `"position":7,"size":9000,"tail":null`: "registro 7 do log"} {
+	for asOf, says := range map[string]string{
+		`"position":7,"size":9,"tail":2`: "registro 9 do log</p>", `"position":7,"size":9,"tail":5`: "registro 9 do log e 3 ainda não selados</p>", `"position":7,"size":9,"tail":3`: "registro 9 do log e 1 ainda não selado</p>",
+		`"position":7,"size":9000,"tail":null`: "registro 7 do log</p>",
+	} {
 		internal := answers{
 			"GET /internal/v1/overview":               strings.Replace(overviewNow, `"asOf":{`, `"asOf":{`+asOf+`,"wholeSince":"2026-11-28T11:00:00Z",`, 1),
 			"GET /internal/v1/initiators/beta/health": strings.Replace(downHealth, `"asOf":{`, `"asOf":{`+asOf+`,"wholeSince":"2026-11-28T11:00:00Z",`, 1),

@@ -178,6 +178,14 @@ func (a AsOf) Through() int64 {
 	return max(a.Position, a.Size)
 }
 
+// Unsealed is how many entries are counted that have no place in the log yet.
+func (a AsOf) Unsealed() int64 {
+	if a.Tail == nil {
+		return 0
+	}
+	return max(0, *a.Tail-max(0, a.Size-a.Position))
+}
+
 // Behind tells whether entries that the log has already are not counted.
 func (a AsOf) Behind() bool { return a.At != nil && a.Tail == nil && a.Size > 0 }
 
