@@ -69,6 +69,7 @@ func auditBreachesCommand(w world) *cobra.Command {
 		}
 		var found history.Integrity
 		var unknown int64
+		var whole time.Time
 		r := report{url: url, out: *out, reading: history.LogReading{Act: "breaches", Filter: filter}}
 		err = r.handOver(cmd.Context(), w, func(file io.Writer) (int64, error) {
 			b := evidence.NewBreachWriter(file, *format, doc)
@@ -76,13 +77,14 @@ func auditBreachesCommand(w world) *cobra.Command {
 			if err != nil {
 				return 0, err
 			}
-			found, unknown = report.Integrity, report.Total.Unknown
+			found, unknown, whole = report.Integrity, report.Total.Unknown, report.WholeSince.Time
 			err = b.End(report)
 			return b.Rows(), err
 		})
 		if err != nil {
 			return err
 		}
+		tellLacking(w, from, whole, *lang)
 		return tellIntegrity(w, found, unknown, *lang)
 	}
 	return c

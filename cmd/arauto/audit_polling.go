@@ -57,16 +57,19 @@ func (p pollingReport) run(cmd *cobra.Command, w world, database string) error {
 	defer i.Close(cmd.Context())
 	r := report{url: url, out: p.out, reading: history.LogReading{Act: "polling", Filter: map[string]string{"month": p.month}}}
 	until := from.AddDate(0, 1, 0)
+	var whole time.Time
 	err = r.handOver(cmd.Context(), w, func(file io.Writer) (int64, error) {
 		sums, err := i.Polling(cmd.Context(), from, until)
 		if err != nil {
 			return 0, err
 		}
+		whole = sums.Whole
 		return int64(len(sums.Clients)), p.write(&sums, file)
 	})
 	if err != nil {
 		return err
 	}
+	tellLacking(w, from, whole, p.language)
 	tellUnfinished(w, until, now, p.language)
 	return nil
 }

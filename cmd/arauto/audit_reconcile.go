@@ -180,10 +180,14 @@ func auditReportCommand(w world) *cobra.Command {
 		}
 		defer i.Close(cmd.Context())
 		var calls *history.CallReport
+		var whole time.Time
 		list := reconcile.CallList{Day: *day, Organisation: *organisation, Organisations: organisations, Format: *format, Endpoint: statusapi.Endpoint}
 		r := report{url: url, out: *out, reading: history.LogReading{Act: "calls", Filter: map[string]string{"day": *day}}}
 		err = r.handOver(cmd.Context(), w, func(file io.Writer) (int64, error) {
 			if calls, err = reconcile.WriteCalls(cmd.Context(), i, list, file); err != nil {
+				return 0, err
+			}
+			if whole, err = i.WholeSince(cmd.Context()); err != nil {
 				return 0, err
 			}
 			return calls.Calls, nil
@@ -191,6 +195,7 @@ func auditReportCommand(w world) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		tellLacking(w, begins, whole, "en")
 		tellUnfinished(w, begins.AddDate(0, 0, 1), now, "en")
 		fmt.Fprintln(w.stderr, strings.Join(append(reconcile.CallSummary(calls), notCompared["en"]), "\n"))
 		return nil

@@ -87,6 +87,19 @@ func lookedAt(ctx context.Context, db databaseClock, from, to time.Time) (time.T
 	return end, wrongPeriod(from, to, problem)
 }
 
+// lackingWords say of a period that the log does not have all of it.
+var lackingWords = map[string]string{
+	"pt": "nota: o log não tem todos os registros de antes de %s; o que falta não está aqui\n",
+	"en": "note: the log does not have every entry from before %s; what is missing is not here\n",
+}
+
+// tellLacking says since when the log has every entry, where that is later than the beginning of a period. Zero: nothing is sealed.
+func tellLacking(w world, begin, whole time.Time, lang string) {
+	if whole.After(begin) {
+		fmt.Fprintf(w.stderr, lackingWords[lang], utc(whole))
+	}
+}
+
 // unfinishedWords say of a day or a month that it is not over.
 var unfinishedWords = map[string]string{
 	"pt": "nota: o período só termina em %s; o que há aqui vai até %s\n",

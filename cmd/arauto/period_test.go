@@ -95,4 +95,14 @@ func TestAReportSaysHowFarItGoes(t *testing.T) {
 	require.Contains(t, errs, "nota: o período só termina em ")
 	_, _, errs = j.run("report", "--day", "2026-01-01")
 	require.NotContains(t, errs, "the period ends")
+	require.NotContains(t, errs, "every entry")
+
+	_, err = j.owner.Exec(t.Context(), "INSERT INTO arauto.log_position (seq, xid, id, at, leaf) SELECT 0, xid, id, at, sha256('') FROM arauto.entry ORDER BY at LIMIT 1")
+	require.NoError(t, err)
+	for _, args := range [][]string{{"report", "--polling", "--lang", "en", "--month", "2026-01"}, {"report", "--day", "2026-01-01"}, {"breaches", "--lang", "en", "--from", "2026-01-01", "--to", "2026-01-31", "--format", "csv"}} {
+		_, _, errs = j.run(args...)
+		require.Contains(t, errs, "note: the log does not have every entry from before ", args)
+	}
+	_, _, errs = j.run("report", "--polling", "--month", "2026-01")
+	require.Contains(t, errs, "nota: o log não tem todos os registros de antes de ")
 }

@@ -246,7 +246,7 @@ type healthWindow struct {
 }
 
 type initiatorHealth struct {
-	AsOf      page.AsOf
+	AsOf      page.Basis
 	Initiator *registeredInitiator
 	Windows   []healthWindow
 	Contact   *struct {

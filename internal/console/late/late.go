@@ -60,7 +60,7 @@ type lateClient struct {
 }
 
 type statisticsAnswer struct {
-	AsOf  page.AsOf
+	AsOf  page.Basis
 	Total periodSummary
 }
 

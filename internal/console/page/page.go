@@ -156,13 +156,13 @@ type View struct {
 	Title string
 	Data  any
 	Crumb *Link         // the page above, if there is one
-	AsOf  AsOf          // how much of the log the figures rest on; zero: the page has none
+	AsOf  Basis         // how much of the log the figures rest on; zero: the page has none
 	Every time.Duration // the page's part with the id "live" is refreshed as often, while the person lets it; 0: never
 	Above string        // template that is shown above that part and never refreshed: it keeps what a person types; "": none
 }
 
-// AsOf is how much of the log figures rest on, as the API tells it.
-type AsOf struct {
+// Basis is how much of the log figures rest on, as the API tells it.
+type Basis struct {
 	At         *time.Time // nil: nothing is counted
 	Position   int64      // entries of the log that are in the stored sums
 	Size       int64      // entries of the log
@@ -171,35 +171,35 @@ type AsOf struct {
 }
 
 // Through is the position in the log up to which entries are counted.
-func (a AsOf) Through() int64 {
-	if a.Tail == nil {
-		return a.Position
+func (b Basis) Through() int64 {
+	if b.Tail == nil {
+		return b.Position
 	}
-	return max(a.Position, a.Size)
+	return max(b.Position, b.Size)
 }
 
 // Unsealed is how many entries are counted that have no place in the log yet.
-func (a AsOf) Unsealed() int64 {
-	if a.Tail == nil {
+func (b Basis) Unsealed() int64 {
+	if b.Tail == nil {
 		return 0
 	}
-	return max(0, *a.Tail-max(0, a.Size-a.Position))
+	return max(0, *b.Tail-max(0, b.Size-b.Position))
 }
 
 // Behind tells whether entries that the log has already are not counted.
-func (a AsOf) Behind() bool { return a.At != nil && a.Tail == nil && a.Size > 0 }
+func (b Basis) Behind() bool { return b.At != nil && b.Tail == nil && b.Size > 0 }
 
 // Lacks is the instant before which the log does not have every entry of a period that begins at from; nil: it has them all.
-func (a AsOf) Lacks(from time.Time) *time.Time {
-	if a.WholeSince == nil || !a.WholeSince.After(from) {
+func (b Basis) Lacks(from time.Time) *time.Time {
+	if b.WholeSince == nil || !b.WholeSince.After(from) {
 		return nil
 	}
-	return a.WholeSince
+	return b.WholeSince
 }
 
 // Since is the later one of the beginning of a period, and that of what the log has.
-func (a AsOf) Since(from time.Time) time.Time {
-	if lacks := a.Lacks(from); lacks != nil {
+func (b Basis) Since(from time.Time) time.Time {
+	if lacks := b.Lacks(from); lacks != nil {
 		return *lacks
 	}
 	return from

@@ -41,17 +41,17 @@ type start struct {
 	StartedAt                 time.Time
 	Replica, Version, Profile string
 	Loosened                  []string
-	Differs                   []difference // nil: no start before
+	Differs                   []startDifference // nil: no start before
 }
 
-// difference is a setting, the version, or the hash of a file, list or key set in force, named "setting: file or address".
-type difference struct {
+// startDifference is a setting, the version, or the hash of a file, list or key set in force, named "setting: file or address".
+type startDifference struct {
 	Key           string
 	Before, After *string // nil: the default, or not in force
 }
 
 // Absent is the word for a side that is nil: what is no setting has no default.
-func (d difference) Absent() string {
+func (d startDifference) Absent() string {
 	if strings.Contains(d.Key, ": ") {
 		return "not-in-force"
 	}

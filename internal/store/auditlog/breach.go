@@ -89,9 +89,9 @@ func (i *Inspector) ClockReport(ctx context.Context, p timing.Period, breach fun
 		return nil, err
 	}
 	out.Integrity = out.Integrity.Listed()
-	since, err := wholeSince(ctx, i.db)
+	since, err := i.WholeSince(ctx)
 	if err != nil {
-		return nil, store.Unavailable("read where the log begins", err)
+		return nil, err
 	}
 	out.WholeSince = history.Moment{Time: since}
 	out.Silent, err = i.silent(ctx, p)

@@ -67,6 +67,12 @@ func (r *figuresReading) run(ctx context.Context) (err error) {
 	return r.contacts(ctx, tail)
 }
 
+// WholeSince is since when the log has every entry; zero: nothing is sealed.
+func (i *Inspector) WholeSince(ctx context.Context) (time.Time, error) {
+	since, err := wholeSince(ctx, i.db)
+	return since, store.Unavailable("read where the log begins", err)
+}
+
 // wholeSince is since when the log has every entry: its first one, or the end of the last month that was removed. Zero: nothing is sealed.
 func wholeSince(ctx context.Context, db querier) (since time.Time, err error) {
 	err = db.QueryRow(ctx, `SELECT greatest((SELECT at FROM log_position ORDER BY seq LIMIT 1),

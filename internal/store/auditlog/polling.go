@@ -56,6 +56,6 @@ func (i *Inspector) Polling(ctx context.Context, from, to time.Time) (figures.Po
 		return figures.PollingReport{}, store.Unavailable("read status queries", err)
 	}
 	out := sums.Report()
-	out.Whole, err = wholeSince(ctx, i.db)
-	return out, store.Unavailable("read where the log begins", err)
+	out.Whole, err = i.WholeSince(ctx)
+	return out, err
 }
