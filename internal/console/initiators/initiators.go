@@ -246,7 +246,7 @@ type healthWindow struct {
 }
 
 type initiatorHealth struct {
-	AsOf      page.Basis
+	AsOf      page.FiguresBasis
 	Initiator *registeredInitiator
 	Windows   []healthWindow
 	Contact   *struct {

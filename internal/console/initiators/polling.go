@@ -32,7 +32,7 @@ func (s pollingView) Lacks() *time.Time {
 	if s.From == nil {
 		return nil
 	}
-	return page.Basis{WholeSince: s.WholeSince}.Lacks(*s.From)
+	return page.FiguresBasis{WholeSince: s.WholeSince}.Lacks(*s.From)
 }
 
 // polling shows how many status queries pushes saved in a month, by initiator.

@@ -60,7 +60,7 @@ type lateClient struct {
 }
 
 type statisticsAnswer struct {
-	AsOf  page.Basis
+	AsOf  page.FiguresBasis
 	Total periodSummary
 }
 

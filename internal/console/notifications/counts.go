@@ -30,7 +30,7 @@ const (
 type countView struct {
 	By       string
 	From, To time.Time // whole hours
-	AsOf     page.Basis
+	AsOf     page.FiguresBasis
 	Ways     []countWay
 	Total    countSums
 	Rows     []countRow
@@ -113,7 +113,7 @@ func countsOf(v *page.Visit, a asked, by string) (*countView, error) {
 		}
 	}
 	var answer struct {
-		AsOf       page.Basis
+		AsOf       page.FiguresBasis
 		Total      countSums
 		Rows       []countRow
 		NextCursor string

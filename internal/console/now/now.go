@@ -32,7 +32,7 @@ func Section() page.Section {
 
 // overview is what the API tells.
 type overview struct {
-	AsOf    page.Basis
+	AsOf    page.FiguresBasis
 	Windows []struct {
 		Window  string
 		From    time.Time

@@ -156,13 +156,13 @@ type View struct {
 	Title string
 	Data  any
 	Crumb *Link         // the page above, if there is one
-	AsOf  Basis         // how much of the log the figures rest on; zero: the page has none
+	AsOf  FiguresBasis  // how much of the log the figures rest on; zero: the page has none
 	Every time.Duration // the page's part with the id "live" is refreshed as often, while the person lets it; 0: never
 	Above string        // template that is shown above that part and never refreshed: it keeps what a person types; "": none
 }
 
-// Basis is how much of the log figures rest on, as the API tells it.
-type Basis struct {
+// FiguresBasis is how much of the log figures rest on, as the API tells it.
+type FiguresBasis struct {
 	At         *time.Time // nil: nothing is counted
 	Position   int64      // entries of the log that are in the stored sums
 	Size       int64      // entries of the log
@@ -171,7 +171,7 @@ type Basis struct {
 }
 
 // Through is the position in the log up to which entries are counted.
-func (b Basis) Through() int64 {
+func (b FiguresBasis) Through() int64 {
 	if b.Tail == nil {
 		return b.Position
 	}
@@ -179,7 +179,7 @@ func (b Basis) Through() int64 {
 }
 
 // Unsealed is how many entries are counted that have no place in the log yet.
-func (b Basis) Unsealed() int64 {
+func (b FiguresBasis) Unsealed() int64 {
 	if b.Tail == nil {
 		return 0
 	}
@@ -187,10 +187,10 @@ func (b Basis) Unsealed() int64 {
 }
 
 // Behind tells whether entries that the log has already are not counted.
-func (b Basis) Behind() bool { return b.At != nil && b.Tail == nil && b.Size > 0 }
+func (b FiguresBasis) Behind() bool { return b.At != nil && b.Tail == nil && b.Size > 0 }
 
 // Lacks is the instant before which the log does not have every entry of a period that begins at from; nil: it has them all.
-func (b Basis) Lacks(from time.Time) *time.Time {
+func (b FiguresBasis) Lacks(from time.Time) *time.Time {
 	if b.WholeSince == nil || !b.WholeSince.After(from) {
 		return nil
 	}
@@ -198,7 +198,7 @@ func (b Basis) Lacks(from time.Time) *time.Time {
 }
 
 // Since is the later one of the beginning of a period, and that of what the log has.
-func (b Basis) Since(from time.Time) time.Time {
+func (b FiguresBasis) Since(from time.Time) time.Time {
 	if lacks := b.Lacks(from); lacks != nil {
 		return *lacks
 	}
