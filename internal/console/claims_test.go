@@ -89,6 +89,27 @@ func TestTheFirstPageKnowsWhatOtherPagesCallTrouble(t *testing.T) {
 	require.Contains(t, fine, "O core não informou nenhuma mudança nos últimos 30 dias")
 }
 
+// TestAScorecardHidesNoGapAndClaimsNothingOfOthers: attempts without a verdict were left out without a word, and others were "not affected" also where
+// theirs failed too.
+func TestAScorecardHidesNoGapAndClaimsNothingOfOthers(t *testing.T) {
+	text := both(t, answers{"GET /internal/v1/initiators/beta/health": strings.Replace(downHealth, `"late":10`, `"late":10,"unknown":3`, 1)}, "/initiators/{clientId}", "/initiators/beta", map[string]string{"clientId": "beta"})
+	require.Contains(t, text, "10 fora do prazo<br>3 sem veredito, fora desta conta")
+	require.NotContains(t, text, "não são afetadas")
+	two := both(t, answers{"GET /internal/v1/overview": `{"asOf":{},"windows":[],"queue":{},"down":[{"clientId":"a","failures":6},{"clientId":"b","failures":6}]}`}, "/", "/", nil)
+	require.NotContains(t, two, "não são afetadas")
+	require.Contains(t, two, "As entregas às outras não esperam por ela.")
+}
+
+// TestAPositionWithoutAnEntryIsNotSaidNeverToHaveHadOne: entries go after their retention time.
+func TestAPositionWithoutAnEntryIsNotSaidNeverToHaveHadOne(t *testing.T) {
+	k := newDesk(t, answers{}, page.Auditor)
+	for _, path := range []string{"/entries/7", "/entries/7/proof"} {
+		res, text := at(t, k, path, nil)
+		require.Equal(t, http.StatusNotFound, res.StatusCode)
+		require.Contains(t, text, "ou o registro dela foi removido após o prazo de guarda")
+	}
+}
+
 // TestTheFirstPageHidesNoGapInItsFigures: attempts without a verdict were left out of the share without a word, a number that is counted up to
 // a bound looked exact, and what is late now led to a page that does not have it.
 func TestTheFirstPageHidesNoGapInItsFigures(t *testing.T) {

@@ -18,6 +18,8 @@ func TestAPeriodThatTheLogDoesNotHaveWhollyIsSaidToBeSo(t *testing.T) {
 		"GET /internal/v1/audit/statistics": sums, "GET /internal/v1/notifications": oneNotification,
 		"GET /internal/v1/audit/polling": `{"month":"2026-11","from":"2026-11-01T03:00:00Z","to":"2026-12-01T03:00:00Z","wholeSince":"2026-11-16T12:00:00Z","clients":[],"withPush":{},"withoutPush":{}}`,
 	}
+	require.Contains(t, both(t, answers{"GET /internal/v1/initiators": `{"initiators":[{"clientId":"alfa"}],"asOf":{"at":"2026-11-28T14:04:41Z","position":7,"size":9,"tail":2,"wholeSince":"2026-11-16T12:00:00Z"},"from":"2026-11-27T15:00:00Z","down":0,"unknownChanges":0}`}, "/initiators", "/initiators", nil),
+		`Números das últimas 24 horas: desde <time datetime="2026-11-27T15:00:00.000000Z">`)
 	for path, lacks := range map[string]bool{
 		"/late?month=2026-11": true, "/late?from=2026-11-16T09:00&to=2026-11-17T00:00": false, "/polling?month=2026-11": true,
 		"/notifications?from=2026-11-01T00:00&to=2026-11-20T00:00": true, "/notifications?from=2026-11-16T09:00&to=2026-11-20T00:00": false,

@@ -63,9 +63,11 @@ type initiatorsJSON struct {
 	Initiators []initiatorJSON `json:"initiators"`
 	NextCursor *string         `json:"nextCursor,omitzero"` // absent at the end
 
-	// With ?figures=24h: initiators whose last attempts failed, and changes of clients without registration in that time.
-	Down           *int64 `json:"down,omitzero"`
-	UnknownChanges *int64 `json:"unknownChanges,omitzero"`
+	// With ?figures=24h: what the figures rest on and since when they count, initiators whose last attempts failed, and changes of clients without registration in that time.
+	AsOf           *asOfJSON `json:"asOf,omitzero"`
+	From           *instant  `json:"from,omitzero"`
+	Down           *int64    `json:"down,omitzero"`
+	UnknownChanges *int64    `json:"unknownChanges,omitzero"`
 }
 
 func (in *Internal) initiatorOf(i *notice.Initiator) initiatorJSON {
@@ -200,7 +202,8 @@ func (in *Internal) addFigures(x *api.Exchange, out *initiatorsJSON) error {
 			down++
 		}
 	}
-	out.UnknownChanges, out.Down = &unknown, &down
+	rests := asOf(r.AsOf)
+	out.AsOf, out.From, out.UnknownChanges, out.Down = &rests, instantOrNull(day.From), &unknown, &down
 	sums := grouped(r.Rows[1], func(k figures.RowKey) notice.ClientID { return k.Client })
 	for i := range out.Initiators {
 		one := &out.Initiators[i]

@@ -72,7 +72,8 @@ type initiatorsView struct {
 	OnlyDown    bool
 	Rows        []registeredInitiator
 	Down        int64
-	Unknown     int64 // changes of clients without a registration, in 24 hours
+	Since       *time.Time // when the figures begin; nil: there are none
+	Unknown     int64      // changes of clients without a registration, in 24 hours
 	First, Next string
 }
 
@@ -98,6 +99,8 @@ func list(v *page.Visit) error {
 	var answer struct {
 		Initiators     []registeredInitiator
 		NextCursor     string
+		AsOf           page.FiguresBasis
+		From           *time.Time
 		Down           int64
 		UnknownChanges int64
 	}
@@ -113,7 +116,10 @@ func list(v *page.Visit) error {
 		q.Set("cursor", answer.NextCursor)
 		view.Next = "/initiators?" + q.Encode()
 	}
-	return v.Show("list", page.View{Title: v.Text("title"), Data: view})
+	if answer.From != nil {
+		view.Since = new(answer.AsOf.Since(*answer.From))
+	}
+	return v.Show("list", page.View{Title: v.Text("title"), Data: view, AsOf: answer.AsOf})
 }
 
 // shownPercentiles of durations in microseconds.
@@ -126,10 +132,10 @@ type shownPercentiles struct {
 type scorecard struct {
 	Notifications int64
 	First         struct {
-		Judged, OnTime, Late, LateOurs int64
-		OnTimeShare                    *float64
-		Causes                         map[string]int64
-		SinceEvent                     shownPercentiles
+		Judged, OnTime, Late, LateOurs, Unknown int64
+		OnTimeShare                             *float64
+		Causes                                  map[string]int64
+		SinceEvent                              shownPercentiles
 	}
 	Answer   shownPercentiles
 	Outcomes map[string]map[string]int64

@@ -48,5 +48,5 @@ func polling(v *page.Visit) error {
 	if err := v.API.Get("/internal/v1/audit/polling", url.Values{"month": {view.Month}}, &view); err != nil {
 		return err
 	}
-	return v.Show("polling", page.View{Title: v.Text("polling.title"), Data: view})
+	return v.Show("polling", page.View{Title: v.Text("polling.title"), Data: view, AsOf: page.FiguresBasis{At: &v.X.Began}})
 }

@@ -330,7 +330,7 @@ func entry(v *page.Visit) error {
 		Checkpoint *struct{ Size int64 }
 	}
 	if err := v.API.Get(page.Path("/internal/v1/audit/entries/%s", v.Param("seq")), nil, &answer); err != nil {
-		return err
+		return noEntry(err)
 	}
 	e := &answer.Entry
 	e.SeqText = strconv.FormatInt(e.Seq, 10)
@@ -362,6 +362,14 @@ func indented(text json.RawMessage) string {
 	return string(out)
 }
 
+// noEntry says of a position that nothing is at that its entry may have been removed.
+func noEntry(err error) error {
+	if page.Is(err, http.StatusNotFound) {
+		return &page.APIRefusal{Status: http.StatusNotFound, Code: "no_entry"}
+	}
+	return err
+}
+
 func proof(v *page.Visit) error {
-	return v.API.Hand(v.X.W, page.Path("/internal/v1/audit/entries/%s/proof", v.Param("seq")), nil, "arauto-"+v.Param("seq")+"-proof.txt")
+	return noEntry(v.API.Hand(v.X.W, page.Path("/internal/v1/audit/entries/%s/proof", v.Param("seq")), nil, "arauto-"+v.Param("seq")+"-proof.txt"))
 }
