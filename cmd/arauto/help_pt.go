@@ -55,7 +55,7 @@ var portugueseHelp = map[string]helpText{
 		long: "Abre um endpoint de webhook com TLS mútuo. Mostra cada notificação e tudo o que nela não é como a API de webhook 1.3.0 pede, e responde\n" +
 			"202 com o id de interação da notificação, ou os status de --answer, um por vez. Informe os certificados do endpoint, ou com --pki os de\n" +
 			"uma PKI de desenvolvimento (arauto certs PASTA); sem nenhum, os do sandbox em execução. Com --forward, a aplicação local decide a\n" +
-			"resposta. No fim, lista os recursos dos quais nenhuma notificação foi respondida com 2xx.",
+			"resposta. No fim, lista os recursos dos quais nenhuma notificação foi respondida com 2xx enquanto quem chama esperava.",
 		flags: map[string]string{
 			"addr": "endereço em que escuta, host:porta", "tls-cert": "certificado do endpoint com a cadeia, PEM", "tls-key": "chave privada do certificado, PEM",
 			"client-ca": "autoridades que emitem os certificados das detentoras, PEM", "pki": "pasta de uma PKI de desenvolvimento; substitui os três arquivos",

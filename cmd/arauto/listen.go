@@ -31,7 +31,7 @@ func listenCommand(w world) *cobra.Command {
 		Long: "Run a webhook endpoint with mutual TLS. It prints each notification and every violation of the webhook API 1.3.0, and answers 202\n" +
 			"with the notification's interaction id, or the statuses of --answer in turn. Give the endpoint's own certificates, or with --pki\n" +
 			"those of a development PKI (arauto certs FOLDER); without any, those of the running sandbox. With --forward, the local app decides\n" +
-			"the answer. At the end it lists the resources of which no notification was answered with 2xx.",
+			"the answer. At the end it lists the resources of which no notification was answered with 2xx while its caller waited.",
 	}
 	l := &listen{out: w.stdout, client: http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 	c.Flags().StringVar(&l.addr, "addr", "127.0.0.1:8444", "the address to listen on, host:port")
@@ -194,8 +194,11 @@ func (l *listen) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		got.Answer = l.answers[min(int(n), len(l.answers))-1]
 	}
+	if got.Gone = r.Context().Err() != nil; got.Gone {
+		got.Answer, got.ForwardProblem = 0, "" // the app was given up with its caller
+	}
 	l.show(&got)
-	if got.Dropped {
+	if got.Dropped || got.Gone {
 		panic(http.ErrAbortHandler) // the connection ends without an answer
 	}
 	if echo != "" {

@@ -31,6 +31,7 @@ type received struct {
 	Wrong         []string `json:"wrong"` // what is not as the webhook API has it, in English
 	Answer        int      `json:"answer"`
 	Dropped       bool     `json:"dropped"`
+	Gone          bool     `json:"gone"` // its caller ended the connection before the answer
 
 	ForwardProblem string `json:"forwardProblem,omitempty"` // why the local app gave no answer
 
@@ -42,7 +43,7 @@ type summary struct {
 	Received int64            `json:"received"`
 	Wrong    int64            `json:"wrong"`   // with at least one violation
 	Dropped  int64            `json:"dropped"` // without an answer
-	Missed   map[string]int64 `json:"missed"`  // paths of resources of which no notification was answered with 2xx, and how many came
+	Missed   map[string]int64 `json:"missed"`  // paths of resources of which no notification was answered with 2xx in time, and how many came
 	taken    map[string]bool
 }
 
@@ -122,9 +123,12 @@ func (l *listen) show(r *received) {
 	if r.ForwardProblem != "" {
 		fmt.Fprintf(&out, "   %s  --forward: "+l.words["no-answer"]+"\n", l.words["wrong"], r.ForwardProblem)
 	}
-	if r.Dropped {
+	switch {
+	case r.Dropped:
 		fmt.Fprintf(&out, "   %s\n", l.words["dropped"])
-	} else {
+	case r.Gone:
+		fmt.Fprintf(&out, "   %s\n", l.words["gone"])
+	default:
 		fmt.Fprintf(&out, "   %s %d\n", l.words["answer"], r.Answer)
 	}
 	l.print(r, "%s", out.String())
@@ -156,7 +160,7 @@ func (s *summary) add(r *received) {
 	if r.Dropped {
 		s.Dropped++
 	}
-	if !r.Dropped && r.Answer/100 == 2 {
+	if !r.Dropped && !r.Gone && r.Answer/100 == 2 {
 		s.taken[r.Path] = true
 		delete(s.Missed, r.Path)
 		return

@@ -278,7 +278,39 @@ func TestTheLocalReceiverPromisesWhatItLists(t *testing.T) {
 	s.add(&received{Path: "/p-2", Answer: http.StatusServiceUnavailable})
 	require.Equal(t, map[string]int64{"/p-2": 1}, s.Missed)
 	help := call(t, time.Minute, nil, "listen", "--help")
-	require.Contains(t, strings.Join(strings.Fields(help.out), " "), "it lists the resources of which no notification was answered with 2xx")
+	require.Contains(t, strings.Join(strings.Fields(help.out), " "), "it lists the resources of which no notification was answered with 2xx while its caller waited")
+}
+
+// TestAnAnswerThatComesTooLateWasMissed: a holder that has given up reads no 202.
+func TestAnAnswerThatComesTooLateWasMissed(t *testing.T) {
+	arrived, left := make(chan struct{}), make(chan struct{})
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // only then does the server see that listen gives up
+		close(arrived)
+		<-left
+		<-r.Context().Done() // listen has seen that its caller has gone
+		w.WriteHeader(http.StatusAccepted)
+	}))
+	defer app.Close()
+	r := listening(t, "--forward", app.URL)
+	s := r.holder(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-arrived
+		cancel()
+		close(left)
+	}()
+	got, err := s.Send(ctx, notice.Attempt{
+		Interaction: notice.ID{6: 0x40, 8: 0x80, 15: 1}, Client: "itp", Kind: ofb.PixPayment, ResourceID: "p-1", APIVersion: "v4",
+		EventAt: time.Now().UTC().Truncate(time.Second), Number: 1, BaseURI: "https://localhost:" + r.addr, ClaimedAt: time.Now(),
+	})
+	require.NoError(t, err)
+	require.Equal(t, notice.OutcomeUnknown, got.Outcome)
+	r.out.until(t, "(too late: the caller ended the connection before the answer)")
+	r.stop()
+	require.Equal(t, done, <-r.code)
+	end := r.out.until(t, "(?s)^(.*listen: 1 received, 0 with mistakes, 0 dropped, 1 resources never answered with 2xx)")
+	require.NotContains(t, end, "WRONG", "nothing is wrong with the app")
 }
 
 func TestTheLocalReceiverRefusesAnotherOrganisationAndPrintsJSON(t *testing.T) {

@@ -31,6 +31,7 @@ var listenWords = map[string]texts{
 		"certificates": "no certificates are named (--tls-cert, --tls-key, --client-ca, or --pki), and %v",
 		"listening":    "register it, and stop with Ctrl-C", "refused": "handshake refused", "from": "from", "body": "body ", "wrong": "WRONG", "answer": "answer",
 		"no-answer": "the app gave no answer: %s", "dropped": "dropped without an answer", "missed": "missed",
+		"gone":    "too late: the caller ended the connection before the answer",
 		"summary": "%d received, %d with mistakes, %d dropped, %d resources never answered with 2xx",
 
 		"organisation": "the caller's certificate is of organisation %q; --expect-organisation is %q",
@@ -50,6 +51,7 @@ var listenWords = map[string]texts{
 		"certificates": "nenhum certificado foi informado (--tls-cert, --tls-key, --client-ca, ou --pki), e %v",
 		"listening":    "registre este endereço; Ctrl-C encerra", "refused": "handshake recusado", "from": "de  ", "body": "corpo", "wrong": "ERRADO", "answer": "resposta",
 		"no-answer": "a aplicação não respondeu: %s", "dropped": "encerrada sem resposta", "missed": "perdido",
+		"gone":    "tarde demais: quem chama encerrou a conexão antes da resposta",
 		"summary": "%d recebidas, %d com erros, %d encerradas sem resposta, %d recursos nunca respondidos com 2xx",
 
 		"organisation": "o certificado de quem chama é da organização %q; --expect-organisation é %q",
