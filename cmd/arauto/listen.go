@@ -4,11 +4,11 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/spf13/cobra"
 
 	"github.com/arauto/arauto/certs"
@@ -98,6 +99,7 @@ type listen struct {
 	client http.Client // of the local app; redirects of an app are its own answer
 	mu     sync.Mutex  // of what follows, and of out
 	seen   summary
+	ids    map[string]bool // of interactions that came
 }
 
 func (l *listen) run(ctx context.Context) error {
@@ -176,6 +178,9 @@ func (l *listen) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Number: n, At: time.Now().UTC().Format("2006-01-02T15:04:05.000Z"), Method: r.Method, Path: r.URL.EscapedPath(), Source: r.RemoteAddr,
 		InteractionID: r.Header.Get("X-Webhook-Interaction-Id"), Body: string(body), wrong: judgeNotification(r, body, err),
 	}
+	if l.cameBefore(got.InteractionID) {
+		got.wrong.add("reused")
+	}
 	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
 		leaf := r.TLS.PeerCertificates[0]
 		caller, _ := mtls.CallerOf(leaf) // one without an organisation has none to show
@@ -207,17 +212,32 @@ func (l *listen) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(got.Answer)
 }
 
-// kindOf tells which resource a path is about, 0 if none; what the initiator registered stands before (webhook §1.3).
-func kindOf(path string) ofb.Kind {
+// cameBefore tells whether a notification with this interaction id came before, and remembers it.
+func (l *listen) cameBefore(id string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ids == nil {
+		l.ids = map[string]bool{}
+	}
+	before := l.ids[id]
+	if id != "" {
+		l.ids[id] = true
+	}
+	return before
+}
+
+// kindOf tells which resource a path is about, 0 if none, and its id; what the initiator registered stands before (webhook §1.3).
+func kindOf(path string) (ofb.Kind, string) {
 	for _, kind := range ofb.Kinds() {
 		for _, version := range kind.Versions() {
 			before, _ := strings.CutSuffix(ofb.Path(kind, version, "x"), "x")
 			if _, id, found := strings.Cut(path, before); found && id != "" && !strings.Contains(id, "/") {
-				return kind
+				id, _ = url.PathUnescape(id) // the server has parsed the path
+				return kind, id
 			}
 		}
 	}
-	return 0
+	return 0, ""
 }
 
 // judgeNotification says what of a request is not as the webhook API has it.
@@ -225,9 +245,11 @@ func judgeNotification(r *http.Request, body []byte, errBody error) (wrong viola
 	if r.Method != http.MethodPost {
 		wrong.add("method")
 	}
-	kind := kindOf(r.URL.EscapedPath())
+	kind, id := kindOf(r.URL.EscapedPath())
 	if kind == 0 {
 		wrong.add("path")
+	} else if kind.CheckID(id) != nil {
+		wrong.add("id", kind.IDMember())
 	}
 	if r.URL.RawQuery != "" {
 		wrong.add("query")
@@ -245,19 +267,17 @@ func judgeNotification(r *http.Request, body []byte, errBody error) (wrong viola
 		wrong.add("early", errBody)
 		return wrong
 	}
-	return append(wrong, judgeNotificationBody(body)...)
+	return append(wrong, judgeNotificationBody(kind, body)...)
 }
 
-func judgeNotificationBody(body []byte) (wrong violations) {
+func judgeNotificationBody(kind ofb.Kind, body []byte) (wrong violations) {
 	var envelope struct {
 		Data *struct {
 			Timestamp string  `json:"timestamp"`
 			EventType *string `json:"eventType"`
 		} `json:"data"`
 	}
-	d := json.NewDecoder(strings.NewReader(string(body)))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&envelope); err != nil {
+	if err := json.Unmarshal(body, &envelope, json.RejectUnknownMembers(true)); err != nil { // names are compared with their case
 		wrong.add("body-form", strconv.QuoteToASCII(err.Error()))
 		return wrong
 	}
@@ -269,8 +289,13 @@ func judgeNotificationBody(body []byte) (wrong violations) {
 	if _, err := time.Parse(layout, envelope.Data.Timestamp); err != nil || len(envelope.Data.Timestamp) != len(layout) {
 		wrong.add("timestamp")
 	}
-	if e := envelope.Data.EventType; e != nil && *e != string(ofb.StateChanged) && *e != string(ofb.DataChanged) {
+	switch e := envelope.Data.EventType; {
+	case e != nil && *e != string(ofb.StateChanged) && *e != string(ofb.DataChanged):
 		wrong.add("event")
+	case e == nil && kind.HasEventType():
+		wrong.add("event-missing")
+	case e != nil && kind != 0 && !kind.HasEventType():
+		wrong.add("event-extra")
 	}
 	return wrong
 }

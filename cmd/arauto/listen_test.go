@@ -149,8 +149,15 @@ func TestTheLocalReceiverShowsWhatTheProductSendsAndFindsNothingWrong(t *testing
 	s := webhook.New(webhook.Config{Identity: id, Roots: roots, Guard: webhook.NewGuard(loopback, nil), AuthorisationServerID: "c8f0bf49-4744-4933-8960-7add6e590841"})
 	defer s.Close()
 	for n, kind := range ofb.Kinds() {
+		id, event := "urn:banco:1", ofb.NoEventType
+		if kind.CheckID(id) != nil {
+			id = "p-1"
+		}
+		if kind.HasEventType() {
+			event = ofb.StateChanged
+		}
 		got, err := s.Send(t.Context(), notice.Attempt{
-			Interaction: notice.ID{6: 0x40, 8: 0x80, 15: byte(n)}, Client: "itp", Kind: kind, ResourceID: "urn:banco:1", APIVersion: kind.Versions()[0],
+			Interaction: notice.ID{6: 0x40, 8: 0x80, 15: byte(n)}, Client: "itp", Kind: kind, ResourceID: id, APIVersion: kind.Versions()[0], Event: event,
 			EventAt: time.Now().UTC().Truncate(time.Second), Number: 1, BaseURI: "https://localhost:" + r.addr + "/hook", ClaimedAt: time.Now(),
 		})
 		require.NoError(t, err)
@@ -186,10 +193,17 @@ func TestTheLocalReceiverNamesEveryMistakeOfARequest(t *testing.T) {
 	ask("POST", good, `{}`, "Content-Type", "application/json; charset=utf-8")
 	ask("POST", good, `{"data":{"timestamp":"2026-11-21T12:00:00Z","status":"ACSC"}}`)
 	ask("POST", good+"/more", `no`)
-	shown := r.out.until(t, `(?s)^(.*#4.*answer 202\n)`)
+	const payments, once = "/open-banking/webhook/v1/payments/v5/", "3f0b0c6e-3d6b-4d3e-9a43-0c0f6f6f3a11"
+	ask("POST", payments+"consents/no-urn", `{"data":{"timestamp":"2026-11-21T12:00:00Z","eventType":"STATE_CHANGED"}}`, "Content-Type", "application/json", "X-Webhook-Interaction-Id", once)
+	ask("POST", good, `{"data":{"timestamp":"2026-11-21T12:00:00Z"}}`, "X-Webhook-Interaction-Id", once)
+	ask("POST", payments+"pix/payments/p-1", `{"data":{"TimeStamp":"2026-11-21T12:00:00Z"}}`)
+	ask("POST", payments+"pix/payments/p-1", `{"data":{"timestamp":"2026-11-21T12:00:00Z"}} {}`)
+	shown := r.out.until(t, `(?s)^(.*#8.*answer 202\n)`)
 	for _, want := range []string{
 		"method must be POST", "the path is not one of the webhook API's", "the URL has a query", `"text/plain"`, `"7" is not a UUID`, "data.timestamp must be", "data.eventType must be",
-		"x-authorization-server-id is missing", "the body has no member data", `unknown field`, `invalid character`,
+		"x-authorization-server-id is missing", "the body has no member data", `unknown object member name \"status\"`, `invalid character`,
+		"does not have the form of consentId", "data.eventType must not be there", "data.eventType is missing", "x-webhook-interaction-id came before", `unknown object member name \"TimeStamp\"`,
+		`invalid character '{' after top-level value`,
 	} {
 		require.Contains(t, shown, want)
 	}

@@ -46,6 +46,11 @@ var listenWords = map[string]texts{
 		"data":         `the body has no member data; it must be {"data":{…}}`,
 		"timestamp":    "data.timestamp must be UTC to the second, as 2026-11-21T12:00:00Z",
 		"event":        "data.eventType must be STATE_CHANGED or DATA_CHANGED",
+
+		"id":            "the id in the path does not have the form of %s",
+		"reused":        "x-webhook-interaction-id came before; each attempt must have a new one",
+		"event-missing": "data.eventType is missing; a notification of an enrolment or of a recurring consent must have it",
+		"event-extra":   "data.eventType must not be there; only notifications of enrolments and recurring consents have it",
 	},
 	"pt": {
 		"certificates": "nenhum certificado foi informado (--tls-cert, --tls-key, --client-ca, ou --pki), e %v",
@@ -66,5 +71,10 @@ var listenWords = map[string]texts{
 		"data":         `o corpo não tem o membro data; deve ser {"data":{…}}`,
 		"timestamp":    "data.timestamp deve ser UTC com segundos, como 2026-11-21T12:00:00Z",
 		"event":        "data.eventType deve ser STATE_CHANGED ou DATA_CHANGED",
+
+		"id":            "o id no caminho não tem a forma de %s",
+		"reused":        "x-webhook-interaction-id já veio antes; cada tentativa deve ter um novo",
+		"event-missing": "falta data.eventType; a notificação de um vínculo ou de um consentimento recorrente deve trazer esse membro",
+		"event-extra":   "data.eventType não deve vir; só notificações de vínculos e de consentimentos recorrentes o trazem",
 	},
 }
