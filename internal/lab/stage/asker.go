@@ -163,7 +163,10 @@ func NewInteraction() string { return uuid.NewString() }
 // ErrAnswer means that an answer is not what the rules say it must be.
 var ErrAnswer = errors.New("the answer is wrong")
 
-// verify checks signature, issuer and audience of a signed answer with nothing but crypto/rsa.
+// answerTolerance is how far iat may be from the clock of the reader (security §6, S6).
+const answerTolerance = time.Minute
+
+// verify checks header, signature, issuer, audience and age of a signed answer with nothing but crypto/rsa.
 func (a *Asker) verify(compact string) (Reading, error) {
 	part := strings.Split(compact, ".")
 	if len(part) != 3 {
@@ -177,11 +180,12 @@ func (a *Asker) verify(compact string) (Reading, error) {
 	if err != nil {
 		return Reading{}, fmt.Errorf("%w: %w", ErrAnswer, err)
 	}
-	var signed struct {
-		Kid string `json:"kid"`
-	}
+	var signed struct{ Alg, Kid, Typ string }
 	if err := json.Unmarshal(header, &signed); err != nil {
 		return Reading{}, fmt.Errorf("%w: %w", ErrAnswer, err)
+	}
+	if signed.Alg != "PS256" || signed.Typ != "JWT" {
+		return Reading{}, fmt.Errorf("%w: alg is %.20q and typ %.20q; they must be PS256 and JWT", ErrAnswer, signed.Alg, signed.Typ)
 	}
 	key := a.Key(signed.Kid)
 	if key == nil {
@@ -198,6 +202,8 @@ func (a *Asker) verify(compact string) (Reading, error) {
 	var claims struct {
 		Issuer   string `json:"iss"`
 		Audience string `json:"aud"`
+		IssuedAt int64  `json:"iat"`
+		ID       string `json:"jti"`
 		Data     any    `json:"data"`
 		Links    struct {
 			Self string `json:"self"`
@@ -208,6 +214,12 @@ func (a *Asker) verify(compact string) (Reading, error) {
 	}
 	if a.Holder != "" && claims.Issuer != a.Holder || claims.Audience != a.Organisation {
 		return Reading{}, fmt.Errorf("%w: signed for somebody else", ErrAnswer)
+	}
+	if err := uuid.Validate(claims.ID); err != nil {
+		return Reading{}, fmt.Errorf("%w: jti is %.60q, no UUID", ErrAnswer, claims.ID)
+	}
+	if at := time.Unix(claims.IssuedAt, 0); time.Since(at).Abs() > answerTolerance {
+		return Reading{}, fmt.Errorf("%w: iat is %s, more than %s from the clock of this machine", ErrAnswer, at.UTC().Format(time.RFC3339), answerTolerance)
 	}
 	data, _ := claims.Data.(map[string]any)
 	return Reading{Data: data, KID: signed.Kid, Issuer: claims.Issuer, Self: claims.Links.Self}, nil
