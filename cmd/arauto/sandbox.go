@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"os/exec"
 	"strconv"
@@ -17,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/arauto/arauto/internal/config"
+	"github.com/arauto/arauto/internal/jws"
 	"github.com/arauto/arauto/internal/lab/sandbox"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
@@ -46,9 +48,32 @@ func sandboxCommand(w world) *cobra.Command {
 			return wrongUse("--port: %d is out of range; use 0 to 65534", p)
 		}
 		r.language = *language
+		if err := r.checkFlags(); err != nil {
+			return err
+		}
 		return r.run(cmd)
 	}
 	return c
+}
+
+// checkFlags judges, before anything is started, what the sandbox would fail at in the end.
+func (r *sandboxRun) checkFlags() error {
+	if address := r.options.Webhook; address != "" {
+		u, err := url.Parse(address)
+		if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || strings.ContainsAny(address, "?#") || strings.HasSuffix(address, "/") {
+			return wrongUse(sandboxWords[r.language]["webhook"], address)
+		}
+	}
+	if file := r.options.SignedBy; file != "" {
+		text, err := os.ReadFile(file)
+		if err == nil {
+			_, err = jws.ParseKeySet(text)
+		}
+		if err != nil {
+			return wrongUse("--signed-by: %v", err)
+		}
+	}
+	return nil
 }
 
 // languageFlag adds the flag of the language of messages. Without it the environment's is used: pt where LC_ALL, LC_MESSAGES or LANG begins so.
@@ -190,6 +215,7 @@ var sandboxWords = map[string]map[string]string{
 		"goes-on":    "the story goes on; it takes %s in all",
 		"port":       "--port: port %d (%s) cannot be opened: %v; stop what listens there, or choose another: the port that --port names and the one after it are used", "port-creations": "tokens and POSTs", "port-status": "status endpoints",
 		"space":       "%s has %d MB free, and the sandbox needs about %d MB there; free some, or name another folder: TMPDIR=FOLDER arauto sandbox",
+		"webhook":     "--webhook: %q cannot be registered; use https://, a host, and no query or slash at the end, as in https://localhost:8444/hook",
 		"interrupted": "sandbox: interrupted while it was starting; nothing of it is left",
 		"unused":      "sandbox: it has settings of its own; these variables have no effect: %s",
 		"part-ended":  "the sandbox ends, since its %s ended by itself; start it again with: arauto sandbox", "part-database": "database (PostgreSQL)", "part-gateway": "gateway", "its-log": "; the log is in %s",
@@ -206,6 +232,7 @@ var sandboxWords = map[string]map[string]string{
 		"goes-on":    "a história continua; ao todo leva %s",
 		"port":       "--port: a porta %d (%s) não pode ser aberta: %v; encerre o que a usa, ou escolha outra: são usadas a porta de --port e a seguinte", "port-creations": "tokens e POSTs", "port-status": "endpoints de status",
 		"space":       "%s tem %d MB livres, e o sandbox precisa de cerca de %d MB ali; libere espaço, ou indique outra pasta: TMPDIR=PASTA arauto sandbox",
+		"webhook":     "--webhook: %q não pode ser registrado; use https://, um host, e nenhuma query ou barra no fim, como em https://localhost:8444/hook",
 		"interrupted": "sandbox: interrompido durante o início; nada dele ficou",
 		"unused":      "sandbox: tem ajustes próprios; estas variáveis não têm efeito: %s",
 		"part-ended":  "o sandbox se encerra, pois parou sozinho: %s; inicie-o de novo com: arauto sandbox", "part-database": "o banco de dados (PostgreSQL)", "part-gateway": "o gateway", "its-log": "; o log está em %s",

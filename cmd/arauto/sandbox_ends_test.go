@@ -36,6 +36,23 @@ func TestATakenPortNamesTheFlagThatChangesIt(t *testing.T) {
 	}
 }
 
+// TestAFlagThatCannotWorkIsRefusedBeforeAnythingStarts: an address that no holder registers, and keys that are not there.
+func TestAFlagThatCannotWorkIsRefusedBeforeAnythingStarts(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	for _, wrong := range [][2]string{
+		{"--webhook", "http://localhost:8444"},
+		{"--webhook", "localhost:8444"},
+		{"--webhook", "https://localhost:8444/"},
+		{"--webhook", "https://localhost:8444/hook?a=b"},
+		{"--signed-by", filepath.Join(t.TempDir(), "missing.json")},
+	} {
+		got := call(t, time.Minute, nil, "sandbox", "--port", "0", wrong[0], wrong[1])
+		require.Equal(t, usage, got.code, "%v: %s", wrong, got.errors)
+		require.Contains(t, got.errors, "arauto: "+wrong[0]+": ")
+		require.Empty(t, got.out)
+	}
+}
+
 // starting is a command of ours that is starting, with a temporary folder of its own.
 type starting struct {
 	*exec.Cmd
