@@ -33,7 +33,8 @@ type renewer struct {
 	issued int // refresh tokens
 
 	claims    map[string]any // of the next ID token, beside the necessary ones; nil: there is none
-	asked     func()         // before a renewal is answered; nil: nothing
+	info      http.HandlerFunc
+	asked     func() // before a renewal is answered; nil: nothing
 	revoke    http.HandlerFunc
 	described map[string]string // more of the description
 	revoked   chan string
@@ -52,6 +53,13 @@ func newRenewer(t *testing.T) *renewer {
 		d.answer(w, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "1", Algorithm: "ES256", Use: "sig"}}})
 	})
 	mux.HandleFunc("POST /token", d.renew)
+	mux.HandleFunc("GET /userinfo", func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != fmt.Sprint("Bearer access-", d.issued) {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		d.info(w, r)
+	})
 	mux.HandleFunc("POST /revoke", func(w http.ResponseWriter, r *http.Request) {
 		id, secret, _ := r.BasicAuth()
 		d.revoked <- fmt.Sprint(r.PostFormValue("token_type_hint"), " ", r.PostFormValue("token"), " of ", id, " ", secret)
@@ -165,7 +173,7 @@ func visit(t *testing.T, d *renewer) *visited {
 	secret := filepath.Join(t.TempDir(), "secret")
 	require.NoError(t, os.WriteFile(secret, []byte("hush"), 0o600))
 	var err error
-	v.people.renewal, err = sealedRenewal("token", "refresh-0")
+	v.people.renewal, err = sealedRenewal("token", keptRenewal{refresh: "refresh-0"})
 	require.NoError(t, err)
 	v.Console, v.history = newConsole(t, Config{
 		Sessions: v.people, Log: slog.New(slog.NewTextHandler(v.log, nil)),
@@ -232,4 +240,82 @@ func TestASessionThatEndsAtTheProvidersWordIsNotRenewedAnyMore(t *testing.T) {
 	v.AwaitRevocations(t.Context())
 	require.NotContains(t, v.log.String(), "not revoked", "a provider without an address for it is asked nothing")
 	require.Empty(t, d.revoked)
+}
+
+// says makes the userinfo endpoint answer with a status and claims.
+func (d *renewer) says(status int, claims map[string]any) {
+	d.described["userinfo_endpoint"] = d.server.URL + "/userinfo"
+	d.info = func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(status)
+		d.answer(w, claims)
+	}
+}
+
+// TestRolesThatARenewedIDTokenLacksAreAskedForAtUserinfo: the session ended after a minute. What userinfo says is the last word, and what renews the
+// session is kept also when it says nothing.
+func TestRolesThatARenewedIDTokenLacksAreAskedForAtUserinfo(t *testing.T) {
+	d := newRenewer(t)
+	d.claims = map[string]any{}
+	d.says(http.StatusOK, map[string]any{"sub": "ana", "roles": []string{"operator"}})
+	v := visit(t, d)
+	for range 2 {
+		require.True(t, v.look())
+		require.Equal(t, []string{"operator"}, v.people.who.Roles)
+	}
+	require.Equal(t, []string{"renewal-userinfo"}, v.acts(), "once for the session")
+	d.says(http.StatusServiceUnavailable, nil)
+	for range 2 {
+		require.True(t, v.look(), "an answer that says nothing about the person changes nothing")
+	}
+	d.says(http.StatusOK, map[string]any{"sub": "ana", "roles": []string{"auditor"}})
+	require.True(t, v.look())
+	require.Equal(t, []string{"auditor"}, v.people.who.Roles)
+	require.Equal(t, []string{"renewal-userinfo"}, v.acts())
+
+	for name, answer := range map[string]struct {
+		status int
+		claims map[string]any
+	}{
+		"an empty list":  {http.StatusOK, map[string]any{"sub": "ana", "roles": []string{}}},
+		"no list":        {http.StatusOK, map[string]any{"sub": "ana"}},
+		"another person": {http.StatusOK, map[string]any{"sub": "bia", "roles": []string{"operator"}}},
+		"nobody":         {http.StatusOK, map[string]any{"roles": []string{"operator"}}},
+		"a refusal":      {http.StatusForbidden, nil},
+		"no object":      {http.StatusOK, nil},
+	} {
+		v := visit(t, d)
+		d.issued = 0
+		d.says(answer.status, answer.claims)
+		require.False(t, v.look(), name)
+		require.Equal(t, []string{"renewal-refused"}, v.acts(), name)
+		require.Equal(t, "refresh_token refresh-1 of arauto hush", d.told(), name)
+	}
+}
+
+// TestRolesThatNothingTellsAgainAreThoseOfTheSignIn: a provider without userinfo. Where it does tell roles again, a token without any means none.
+func TestRolesThatNothingTellsAgainAreThoseOfTheSignIn(t *testing.T) {
+	d := newRenewer(t)
+	d.claims = map[string]any{}
+	v := visit(t, d)
+	for range 2 {
+		require.True(t, v.look())
+		require.Equal(t, []string{page.Operator, page.Auditor}, v.people.who.Roles)
+	}
+	require.Equal(t, []string{"renewal-kept"}, v.acts(), "once for the session")
+	d.claims["roles"] = []string{"auditor"}
+	require.True(t, v.look())
+	require.Equal(t, []string{"auditor"}, v.people.who.Roles)
+	delete(d.claims, "roles")
+	require.False(t, v.look())
+	require.Equal(t, []string{"renewal-kept", "renewal-refused"}, v.acts())
+
+	for name, claim := range map[string]any{"an empty list": []string{}, "null": nil, "a role of others": "guest"} {
+		d.issued, d.claims["roles"] = 0, claim
+		v := visit(t, d)
+		require.False(t, v.look(), name)
+		require.Equal(t, []string{"renewal-refused"}, v.acts(), name)
+	}
+	d.issued, d.claims["roles"] = 0, []string{}
+	d.says(http.StatusOK, map[string]any{"sub": "ana", "roles": []string{"operator"}})
+	require.False(t, visit(t, d).look(), "an empty list is an answer, and userinfo is not asked")
 }

@@ -68,7 +68,7 @@ func (k *Console) open(x *api.Exchange, who history.Person, renewal, next string
 		return err
 	}
 	token := rand.Text()
-	sealed, err := sealedRenewal(token, renewal)
+	sealed, err := sealedRenewal(token, keptRenewal{refresh: renewal})
 	if err != nil {
 		return err
 	}
@@ -108,12 +108,12 @@ func (k *Console) end(x *api.Exchange) error {
 	if err != nil || sealed == nil {
 		return err
 	}
-	renewal, err := openedRenewal(c.Value, sealed)
+	kept, err := openedRenewal(c.Value, sealed)
 	if err != nil {
 		x.Log.Warn("refresh token not revoked: it cannot be read", "subject", who.Subject, "error", err)
 		return nil
 	}
-	k.revoke(x.Log, who.Subject, renewal)
+	k.revoke(x.Log, who.Subject, kept.refresh)
 	return nil
 }
 

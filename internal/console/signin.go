@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -46,6 +47,8 @@ type Provider struct {
 	docs     *oidc.Provider // nil: not read yet
 	failed   error          // of the last try to read them
 	failedAt time.Time
+
+	tellsAgain atomic.Bool // a renewed ID token has told roles
 }
 
 // askAgain is how long a provider that did not answer is left alone: people who wait for it would otherwise wait one after the

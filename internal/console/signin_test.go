@@ -131,15 +131,16 @@ func TestPendingSignInsAreBoundedAndTheOldestGiveWay(t *testing.T) {
 
 // TestWhatRenewsASessionIsReadWithItsTokenAlone: the database has the hash of the token, and what renews the session encrypted.
 func TestWhatRenewsASessionIsReadWithItsTokenAlone(t *testing.T) {
-	sealed, err := sealedRenewal("token", "refresh")
+	kept := keptRenewal{refresh: "refresh", from: fromUserinfo}
+	sealed, err := sealedRenewal("token", kept)
 	require.NoError(t, err)
 	require.NotContains(t, string(sealed), "refresh")
 	renewal, err := openedRenewal("token", sealed)
 	require.NoError(t, err)
-	require.Equal(t, "refresh", renewal)
+	require.Equal(t, kept, renewal)
 	_, err = openedRenewal("another token", sealed)
 	require.Error(t, err)
-	none, err := sealedRenewal("token", "")
+	none, err := sealedRenewal("token", keptRenewal{from: fromSignIn})
 	require.NoError(t, err)
 	require.Nil(t, none)
 }
