@@ -33,7 +33,7 @@ func spaced(err error) error {
 	if _, interrupted := errors.AsType[*InterruptedError](err); interrupted || syscall.Statfs(folder, &disk) != nil {
 		return err
 	}
-	free := int64(disk.Bavail) * int64(disk.Bsize) >> 20 //nolint:gosec,unconvert // types differ between systems
+	free := int64(disk.Bavail) * int64(disk.Bsize) >> 20 //nolint:unconvert // types differ between systems
 	if free >= needsMB && !errors.Is(err, syscall.ENOSPC) {
 		return err
 	}
