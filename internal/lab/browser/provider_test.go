@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -127,6 +128,18 @@ func (p provider) TokenRequestByRefreshToken(ctx context.Context, token string) 
 		}
 	}
 	return r, err
+}
+
+// revoked counts the refresh tokens of known people that were revoked.
+var revoked atomic.Int64
+
+// RevokeToken counts them.
+func (p provider) RevokeToken(ctx context.Context, id, user, client string) *oidc.Error {
+	err := p.Storage.RevokeToken(ctx, id, user, client)
+	if err == nil && user != "" {
+		revoked.Add(1)
+	}
+	return err
 }
 
 // SetUserinfoFromRequest puts name and roles into the ID token.

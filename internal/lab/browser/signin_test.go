@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
@@ -99,6 +100,7 @@ func rolesTakenAway(t *testing.T, h *house) {
 		require.EqualValues(t, 200, w.visit(h.byOpenID+"/sources"))
 		require.Equal(t, now, roles())
 	}
+	before := revoked.Load()
 	changeRoles("celia")
 	require.NoError(t, os.Chmod(h.secret, 0o644))
 	h.age("asked_at", "61 seconds")
@@ -109,7 +111,13 @@ func rolesTakenAway(t *testing.T, h *house) {
 	require.True(t, strings.HasPrefix(w.at(), "/sign-in?"))
 	require.Contains(t, w.text(), "A sessão terminou")
 	require.Equal(t, 1, h.entries("renewal-refused", "celia"))
+	require.Eventually(t, func() bool { return revoked.Load() == before+1 }, time.Minute, 10*time.Millisecond, "what renewed the session is revoked at the provider")
 	changeRoles("celia", "auditor")
+	require.EqualValues(t, 200, w.throughProvider("celia"))
+	w.visit(h.byOpenID + "/sources")
+	require.EqualValues(t, 200, w.press(`form[action="/sign-out"] button`))
+	require.Eventually(t, func() bool { return revoked.Load() == before+2 }, time.Minute, 10*time.Millisecond, "also when the person signs out")
+	w.visit(h.byOpenID + "/sources")
 	require.EqualValues(t, 200, w.throughProvider("celia"))
 	lockedOut.Store("celia", true)
 	h.age("asked_at", "61 seconds")
