@@ -61,7 +61,7 @@ func Damaged(err error) bool {
 	return errors.As(err, &e) && e.Damaged()
 }
 
-// TooWide says that a search took longer than it may. The internal listener answers 400 `too_wide`, and the caller narrows
+// TooWide says that a search took longer than it may, or found more than may be kept. The internal listener answers 400 `too_wide`, and the caller narrows
 // the search.
 func TooWide(err error) bool {
 	var e interface{ TooWide() bool }

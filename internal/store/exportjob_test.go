@@ -13,6 +13,7 @@ import (
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/evidence"
+	"github.com/arauto/arauto/internal/failure"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/store/auditlog"
@@ -275,4 +276,40 @@ func TestExportsAreBounded(t *testing.T) {
 	var pieces int
 	require.NoError(t, s.owner.QueryRow(t.Context(), "SELECT count(*) FROM export_piece").Scan(&pieces))
 	require.Zero(t, pieces)
+}
+
+// TestAnIDOfManyEntriesIsExportedAndMakesNoDocument: a client may ask for one payment as often as it likes, and each answer is an entry. A
+// hundred thousand took a dossier five minutes and 600 MiB of the gateway.
+func TestAnIDOfManyEntriesIsExportedAndMakesNoDocument(t *testing.T) {
+	s := openSealed(t)
+	polls := func(n int) {
+		_, err := s.owner.Exec(t.Context(), `INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, interaction_id, outcome, facts)
+SELECT gen_random_uuid(), 'poll', 'itp', 2, 'p-' || n % 2, gen_random_uuid(), '200', '{}' FROM generate_series(1, $1) n`, 2*n)
+		require.NoError(t, err)
+		s.seal()
+	}
+	found := func(reader func(context.Context, int64) (*auditlog.LogReader, error)) (n int64, err error) {
+		x, err := reader(t.Context(), 0)
+		require.NoError(t, err)
+		defer x.Close(t.Context())
+		err = x.Each(t.Context(), history.Search{ResourceID: "p-1"}, func(*audit.Sealed) error { n++; return nil })
+		return n, err
+	}
+	polls(10_000)
+	n, err := found(s.log.OpenLog)
+	require.NoError(t, err)
+	require.EqualValues(t, 10_000, n)
+	polls(1)
+	n, err = found(s.log.OpenLog)
+	require.Zero(t, n)
+	require.True(t, failure.TooWide(err), "%v", err)
+
+	e := s.request(history.Search{ResourceID: "p-1"}, "jsonl")
+	made, err := s.maker().Make(t.Context())
+	require.NoError(t, err)
+	require.True(t, made)
+	now := s.exportNow(e)
+	require.Equal(t, history.ExportDone, now.State)
+	require.EqualValues(t, 10_001, now.Entries)
+	require.Equal(t, 10_001, bytes.Count(s.file(e), []byte(`"resourceId":"p-1"`)))
 }

@@ -81,7 +81,7 @@ func (outage) Transient() bool { return true }
 // Contended tells whether a lock is to blame, perhaps of one row: others may be stored.
 func (o outage) Contended() bool { return o.lock }
 
-// TooWide is the error of a search that took longer than it may.
+// TooWide is the error of a search that took longer than it may, or found more than may be kept.
 type TooWide struct{ Err error }
 
 // Error is the text of the database's error.

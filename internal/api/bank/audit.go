@@ -466,6 +466,11 @@ func (in *Internal) getDossier(x *api.Exchange) error {
 	} else {
 		text, entries, err = evidence.Dossier(x.R.Context(), log, id, format, lang)
 	}
+	if failure.TooWide(err) {
+		return invalid("", "too_wide",
+			"too many entries for one document, status queries above all: run arauto audit dossier, or ask for an export with this id (page Exports)",
+			"registros demais para um documento, consultas principalmente: rode arauto audit dossier, ou peça uma exportação com este id (página Exportações)")
+	}
 	if errors.Is(err, evidence.ErrDossier) {
 		return wrong("lang", "must be pt or en", "deve ser pt ou en")
 	}

@@ -477,3 +477,16 @@ func TestNothingBelowAuditIsReadWithoutATrace(t *testing.T) {
 	}
 	require.GreaterOrEqual(t, n, 12)
 }
+
+// TestADossierOfTooManyEntriesNamesTheOtherWays: status queries are entries, and a client may make any number of them.
+func TestADossierOfTooManyEntriesNamesTheOtherWays(t *testing.T) {
+	a := openArchive(t)
+	a.exec(`INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, outcome, facts) SELECT gen_random_uuid(), 'poll', 'itp', 2, 'p-9', '200', '{}' FROM generate_series(1, 10001)`)
+	a.seal()
+	for _, format := range []string{"html", "text", "pdf"} {
+		got := a.ask("GET", "/internal/v1/audit/dossier/p-9?lang=en&format="+format, "auditor", "")
+		require.Equal(t, 400, got.status, got.text)
+		require.Contains(t, got.text, "too_wide")
+		require.Contains(t, got.text, "arauto audit dossier")
+	}
+}

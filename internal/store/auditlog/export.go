@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -25,6 +26,8 @@ type LogReader struct {
 	q      querier
 	close  func(context.Context)
 	strays []audit.Fault
+	few    int  // entries that a search by an id keeps in memory; 0: any number
+	walks  bool // more than few are read by a walk through the log; without it they are too wide a search
 
 	// Progress, when set, is told how many positions were looked at so far. A second walk is told of where it goes further.
 	Progress func(positions int64)
@@ -59,16 +62,29 @@ func OpenExport(ctx context.Context, url string, size int64) (*LogReader, error)
 	return openLogReader(ctx, conn, size, func(ctx context.Context) { _ = conn.Close(ctx) })
 }
 
-// OpenLog is OpenExport for serve, over a connection of the pool.
+// fewMost is how many entries a search by an id keeps in memory in serve. A client's status queries may make far more of one resource,
+// and each entry of a document takes a few KiB and its proof a few milliseconds.
+const fewMost = 10_000
+
+// OpenLog is OpenExport for serve, over a connection of the pool. Each, for a search by an id that finds more than 10,000 entries, is
+// too wide.
 func (l *Log) OpenLog(ctx context.Context, size int64) (*LogReader, error) {
 	conn, err := l.query.Acquire(ctx)
 	if err != nil {
 		return nil, store.Unavailable("open the log", err)
 	}
-	return openLogReader(ctx, conn, size, func(context.Context) { conn.Release() })
+	return bounded(openLogReader(ctx, conn, size, func(context.Context) { conn.Release() }))
 }
 
-// OpenLogForLong is OpenLog for exports, whose single statements may take a minute.
+func bounded(x *LogReader, err error) (*LogReader, error) {
+	if err == nil {
+		x.few = fewMost
+	}
+	return x, err
+}
+
+// OpenLogForLong is OpenLog for exports, whose single statements may take a minute. A search by an id that finds many entries walks
+// through the log.
 func (l *Log) OpenLogForLong(ctx context.Context, size int64) (*LogReader, error) {
 	conn, err := l.query.Acquire(ctx)
 	if err != nil {
@@ -78,14 +94,18 @@ func (l *Log) OpenLogForLong(ctx context.Context, size int64) (*LogReader, error
 		conn.Release()
 		return nil, store.Unavailable("open the log", err)
 	}
-	return openLogReader(ctx, conn, size, func(ctx context.Context) {
+	x, err := bounded(openLogReader(ctx, conn, size, func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
 		if _, err := conn.Exec(ctx, "RESET statement_timeout"); err != nil {
 			_ = conn.Conn().Close(ctx) // the pool makes another
 		}
 		conn.Release()
-	})
+	}))
+	if err == nil {
+		x.walks = true
+	}
+	return x, err
 }
 
 func openLogReader(ctx context.Context, q querier, size int64, done func(context.Context)) (*LogReader, error) {
@@ -143,7 +163,9 @@ func (x *LogReader) Each(ctx context.Context, s history.Search, each func(*audit
 		return err
 	}
 	if s.Narrow() {
-		return x.pick(ctx, s, clients, each)
+		if err := x.pick(ctx, s, clients, each); !errors.Is(err, errMany) || !x.walks {
+			return err
+		}
 	}
 	seq, end, err := x.bounds(ctx, s)
 	if err != nil {
@@ -261,13 +283,23 @@ func merge(positions []position, entries []audit.Entry, whole bool, wanted func(
 // placed is an entry's place in the order of sealing.
 func placed(e *audit.Entry) cursor { return cursor{e.XID, e.ID} }
 
+// errMany means that a search by an id finds more entries than may be kept in memory.
+var errMany = errors.New("a search by an id finds more entries than may be kept in memory")
+
 // pick finds a few entries by an index of the history, and their positions.
 func (x *LogReader) pick(ctx context.Context, s history.Search, clients []string, each func(*audit.Sealed) error) error {
 	var where conditions
 	where.narrow(s)
-	entries, err := queryEntries(ctx, x.q, where.selectAll(), where.args...)
+	sql := where.selectAll()
+	if x.few > 0 {
+		sql = "SELECT * FROM (" + sql + ") e LIMIT " + strconv.Itoa(x.few+1)
+	}
+	entries, err := queryEntries(ctx, x.q, sql, where.args...)
 	if err != nil {
 		return store.Unavailable("search the history", err)
+	}
+	if x.few > 0 && len(entries) > x.few {
+		return store.TooWide{Err: errMany}
 	}
 	entries = slices.DeleteFunc(entries, func(e audit.Entry) bool { return !matches(s, clients, &e) })
 	slices.SortFunc(entries, func(a, b audit.Entry) int { return placed(&a).compare(placed(&b)) })
