@@ -2,6 +2,7 @@ package browser
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -49,6 +50,8 @@ func TestAPersonVerifiesFilesOnThePage(t *testing.T) {
 	until("Falta a chave pública")
 	drop("log.pub.pem", string(key))
 	until("Registros conferidos: 1, como foram selados. O log tem 5.")
+	drop("again.pub.pem", string(key)) // the same key in another file
+	until("Registros conferidos: 1, como foram selados. O log tem 5.")
 	drop("other.txt", strings.Replace(vectors.ProofOfEntry1, "index 1", "index 2", 1))
 	until("Há uma falha; a primeira está na posição 2.")
 	drop("lines.jsonl", `{"v":1,"seq":0}`)
@@ -75,6 +78,18 @@ func TestAPersonVerifiesFilesOnThePage(t *testing.T) {
 	w.accessible("the verifier, dark", "color-contrast")
 	w.narrow()
 	require.Empty(t, w.overflow())
+	w.clickOn("forget")
+	until("nothing yet")
+	foreign, _, err := ed25519.GenerateKey(nil)
+	require.NoError(t, err)
+	forged, err := audit.MarshalPublic(foreign)
+	require.NoError(t, err)
+	drop("log.pub.pem", string(key))
+	drop("proof.txt", vectors.ProofOfEntry1)
+	until("Entries verified: 1, as they were sealed.")
+	drop("evidence.pub.pem", string(forged)) // that of the person who hands over the evidence
+	until("There are different public keys")
+	require.NotContains(t, w.text(), "Entries verified")
 	w.clickOn("forget")
 	until("nothing yet")
 	_, sites := w.loaded()
