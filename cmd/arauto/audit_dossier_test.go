@@ -66,7 +66,7 @@ FROM generate_series(-20, 1200) n WHERE n NOT BETWEEN 601 AND 632`, came.Format(
 			inTime:  {"  entregue\n", "primeira tentativa: no prazo, 0,141 s após o evento", "conectada (TCP)", "handshake TLS", "primeiro byte enviado", "respondida"},
 			queued:  {"primeira tentativa: atrasada, 3,120 s após o evento", "causa: fila\n"},
 			still:   {"causa: paralisação (banco de dados ou réplicas)\n"},
-			givenUp: {"desistência, tentativas esgotadas\n", "segunda tentativa: no prazo", "terceira tentativa: atrasada, 64,891 s após a falha; causa: fila\n"},
+			givenUp: {"desistida, tentativas esgotadas\n", "segunda tentativa: no prazo", "terceira tentativa: atrasada, 64,891 s após a falha; causa: fila\n"},
 		},
 	} {
 		code, text := p.run("audit", "dossier", "p-3", "--database-url", p.url, "--lang", lang, "--format", "text")

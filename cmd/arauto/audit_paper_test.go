@@ -152,7 +152,7 @@ func TestTheReportOfAPeriodOnPaperHasTheFiguresOfTheOtherForms(t *testing.T) {
 	pages := poppler(t, "pdftotext", file, "-")
 	text := unspaced(pages)
 	for _, words := range []string{
-		"Relatório de prazos das notificações", "1 (50,000 %)", "1 paralisação", "terceira tentativa: atrasada, 64,891 s após a falha", "1 desistência, tentativas esgotadas", "1 entregue",
+		"Relatório de prazos das notificações", "1 (50,000 %)", "1 paralisação", "terceira tentativa: atrasada, 64,891 s após a falha", "1 desistida, tentativas esgotadas", "1 entregue",
 		"(nome não informado)", "sozinho, nada prova a terceiros",
 	} {
 		require.Contains(t, text, unspaced(words))

@@ -25,7 +25,7 @@ func TestStatesAndReasonsOfTheSandboxAreWordsOfItsLanguage(t *testing.T) {
 	}}
 	pt, en := triggeredText(made, "pt"), triggeredText(made, "en")
 	require.Contains(t, pt, "não notificado (a norma não manda avisar)")
-	require.Contains(t, pt, "notificação n-1 desistência, tentativas esgotadas")
+	require.Contains(t, pt, "notificação n-1 desistida, tentativas esgotadas")
 	require.Contains(t, en, "not notified (the rules require no notification)")
 	for _, code := range []string{"exhausted\n", "not-a-trigger"} {
 		require.NotContains(t, pt, code)

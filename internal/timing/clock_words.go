@@ -17,7 +17,7 @@ var clockWords = map[string]map[string]string{
 		"notification": "notificação", "event": "evento", "received": "recebida", "decided": "decidida", "due": "devida", "attempt": "tentativa", "claimed": "registrada",
 		"handed": "entregue ao envio", "dialled": "conectada (TCP)", "handshake": "handshake TLS", "firstbyte": "primeiro byte enviado", "answered": "respondida",
 		"ended": "encerrada", "stored": "resultado gravado", "first": "primeira tentativa", "second": "segunda tentativa", "third": "terceira tentativa",
-		string(notice.Pending): "pendente", string(notice.Delivered): "entregue", string(notice.Exhausted): "desistência, tentativas esgotadas", string(notice.Cancelled): "cancelada",
+		string(notice.Pending): "em curso", string(notice.Delivered): "entregue", string(notice.Exhausted): "desistida, tentativas esgotadas", string(notice.Cancelled): "cancelada",
 		"afterEvent": "após o evento", "afterReceipt": "após a chegada", "afterFailure": "após a falha", "cause": "causa", "notStarted": "não iniciada",
 		string(OnTime): "no prazo", string(TooLate): "atrasada", string(TooEarly): "adiantada", string(NotYet): "aguardando", "manual": "reenvio manual, sem prazo",
 		string(notice.DelayCore): "o core avisou tarde", string(notice.DelayHeld): "o core pediu espera", string(notice.DelayConnect): "conexão com a iniciadora", string(notice.DelayTimer): "prazo disparado tarde",
@@ -47,9 +47,9 @@ var clockWords = map[string]map[string]string{
 
 // outcomeWords are outcomes in Portuguese. The English word of an outcome is the outcome itself.
 var outcomeWords = map[notice.Outcome]string{
-	notice.OutcomeDelivered: "entregue", notice.OutcomeNonconformant: "entregue, resposta fora do padrão", notice.OutcomeRefused: "recusada",
-	notice.OutcomeRedirected: "redirecionada", notice.OutcomeTimeout: "tempo esgotado", notice.OutcomeConnect: "falha de conexão", notice.OutcomeTLS: "falha de TLS",
-	notice.OutcomeBlocked: "endereço bloqueado", notice.OutcomeProtocol: "erro de protocolo", notice.OutcomeUnknown: "fim desconhecido",
+	notice.OutcomeDelivered: "entregue", notice.OutcomeNonconformant: "entregue, resposta fora da norma", notice.OutcomeRefused: "recusada",
+	notice.OutcomeRedirected: "redirecionada", notice.OutcomeTimeout: "tempo esgotado", notice.OutcomeConnect: "sem conexão", notice.OutcomeTLS: "falha de TLS",
+	notice.OutcomeBlocked: "endereço bloqueado", notice.OutcomeProtocol: "protocolo inválido", notice.OutcomeUnknown: "desfecho desconhecido",
 }
 
 // OutcomeWord is the name of an outcome in Portuguese (pt) or English; the outcome itself where it has none.
