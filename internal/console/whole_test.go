@@ -32,7 +32,10 @@ func TestAPeriodThatTheLogDoesNotHaveWhollyIsSaidToBeSo(t *testing.T) {
 		}
 	}
 	require.Contains(t, both(t, internal, "/late", "/late?month=2026-11", nil), "Nenhuma tentativa foi julgada neste período")
-	require.Contains(t, both(t, internal, "/polling", "/polling?month=2026-11", nil), "O que o log tem deste mês não traz mudanças nem consultas.")
+	require.Contains(t, both(t, internal, "/late", "/late?month=2026-11", nil), "passaram de 1,5 s e ainda não começaram; esta página, só as que terminaram", "the report counts more")
+	polling := both(t, internal, "/polling", "/polling?month=2026-11", nil)
+	require.Contains(t, polling, "O que o log tem deste mês não traz mudanças nem consultas.")
+	require.Contains(t, polling, "Números até <time", "a month that is not over is read up to now")
 }
 
 // TestFiguresSayUpToWhichEntryTheyReachAndWhetherLaterOnesAreMissing: they gave a time alone, also where thousands of entries were not counted.
