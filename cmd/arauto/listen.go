@@ -4,19 +4,21 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/spf13/cobra"
 
 	"github.com/arauto/arauto/certs"
@@ -270,31 +272,39 @@ func judgeNotification(r *http.Request, body []byte, errBody error) (wrong viola
 	return append(wrong, judgeNotificationBody(kind, body)...)
 }
 
+// judgeNotificationBody compares names with their case, as a strict receiver does.
 func judgeNotificationBody(kind ofb.Kind, body []byte) (wrong violations) {
-	var envelope struct {
-		Data *struct {
-			Timestamp string  `json:"timestamp"`
-			EventType *string `json:"eventType"`
-		} `json:"data"`
-	}
-	if err := json.Unmarshal(body, &envelope, json.RejectUnknownMembers(true)); err != nil { // names are compared with their case
+	var envelope map[string]map[string]any
+	if err := json.Unmarshal(body, &envelope); err != nil {
 		wrong.add("body-form", strconv.QuoteToASCII(err.Error()))
 		return wrong
 	}
-	if envelope.Data == nil {
+	data := envelope["data"]
+	for _, name := range slices.Sorted(maps.Keys(envelope)) {
+		if name != "data" {
+			wrong.add("body-form", strconv.QuoteToASCII("unknown field "+name))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(data)) {
+		if name != "timestamp" && name != "eventType" {
+			wrong.add("body-form", strconv.QuoteToASCII("unknown field "+name))
+		}
+	}
+	if data == nil {
 		wrong.add("data")
 		return wrong
 	}
 	const layout = "2006-01-02T15:04:05Z"
-	if _, err := time.Parse(layout, envelope.Data.Timestamp); err != nil || len(envelope.Data.Timestamp) != len(layout) {
+	timestamp, _ := data["timestamp"].(string)
+	if _, err := time.Parse(layout, timestamp); err != nil || len(timestamp) != len(layout) {
 		wrong.add("timestamp")
 	}
-	switch e := envelope.Data.EventType; {
-	case e != nil && *e != string(ofb.StateChanged) && *e != string(ofb.DataChanged):
+	switch event, there := data["eventType"]; {
+	case there && event != string(ofb.StateChanged) && event != string(ofb.DataChanged):
 		wrong.add("event")
-	case e == nil && kind.HasEventType():
+	case !there && kind.HasEventType():
 		wrong.add("event-missing")
-	case e != nil && kind != 0 && !kind.HasEventType():
+	case there && kind != 0 && !kind.HasEventType():
 		wrong.add("event-extra")
 	}
 	return wrong

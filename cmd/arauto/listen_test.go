@@ -201,8 +201,8 @@ func TestTheLocalReceiverNamesEveryMistakeOfARequest(t *testing.T) {
 	shown := r.out.until(t, `(?s)^(.*#8.*answer 202\n)`)
 	for _, want := range []string{
 		"method must be POST", "the path is not one of the webhook API's", "the URL has a query", `"text/plain"`, `"7" is not a UUID`, "data.timestamp must be", "data.eventType must be",
-		"x-authorization-server-id is missing", "the body has no member data", `unknown object member name \"status\"`, `invalid character`,
-		"does not have the form of consentId", "data.eventType must not be there", "data.eventType is missing", "x-webhook-interaction-id came before", `unknown object member name \"TimeStamp\"`,
+		"x-authorization-server-id is missing", "the body has no member data", `unknown field status`, `invalid character`,
+		"does not have the form of consentId", "data.eventType must not be there", "data.eventType is missing", "x-webhook-interaction-id came before", `unknown field TimeStamp`,
 		`invalid character '{' after top-level value`,
 	} {
 		require.Contains(t, shown, want)
