@@ -99,13 +99,18 @@ func (r *conformanceRun) run(cmd *cobra.Command) error {
 	if err := r.writable(); err != nil {
 		return err
 	}
+	var none error // there is no sandbox, where it would be played
 	if d := &r.deployment; d.PKI == "" && d.Internal == "" && d.Certificate == "" {
-		if running, err := sandbox.Running(cmd.Context()); err == nil {
+		var running *sandbox.State
+		if running, none = sandbox.Running(cmd.Context()); none == nil {
 			d.PKI, d.Internal, d.Public = running.PKI, running.Internal, strings.TrimPrefix(running.Public, "https://")
 		}
 	}
 	s, end, err := r.deployment.Open()
-	if errors.Is(err, conformance.ErrIncomplete) {
+	switch {
+	case errors.Is(err, conformance.ErrIncomplete) && none != nil:
+		return wrongUse("conformance: %v, and %v", err, none)
+	case errors.Is(err, conformance.ErrIncomplete):
 		return wrongUse("%v", err)
 	}
 	if err != nil {

@@ -53,6 +53,15 @@ func TestAFlagThatCannotWorkIsRefusedBeforeAnythingStarts(t *testing.T) {
 	}
 }
 
+// TestConformanceWithoutASandboxSaysThatNoneRuns, beside what could be named instead.
+func TestConformanceWithoutASandboxSaysThatNoneRuns(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	got := call(t, time.Minute, nil, "conformance")
+	require.Equal(t, usage, got.code)
+	require.Contains(t, got.errors, "--internal is not set")
+	require.Contains(t, got.errors, "no sandbox is running; start one with: arauto sandbox")
+}
+
 // starting is a command of ours that is starting, with a temporary folder of its own.
 type starting struct {
 	*exec.Cmd
