@@ -83,7 +83,7 @@ func TestTheFirstPageKnowsWhatOtherPagesCallTrouble(t *testing.T) {
 		}
 		require.NotContains(t, text, "Tudo em ordem")
 	}
-	fine := both(t, answers{"GET /internal/v1/overview": `{"asOf":{},"windows":[],"queue":{}}`}, "/", "/", nil)
+	fine := both(t, answers{"GET /internal/v1/overview": `{"asOf":{"at":"2026-11-28T14:04:41Z","tail":0},"windows":[],"queue":{}}`}, "/", "/", nil)
 	require.Contains(t, fine, "Quarentena e aprovações têm páginas próprias")
 	require.Contains(t, fine, "Nada que esta página conhece pede ação agora.")
 	require.Contains(t, fine, "O core não informou nenhuma mudança nos últimos 30 dias")

@@ -57,3 +57,27 @@ func TestFiguresSayUpToWhichEntryTheyReachAndWhetherLaterOnesAreMissing(t *testi
 		}
 	}
 }
+
+// TestFiguresOfNothingThatIsCountedClaimNothing: before the first fold, with thousands of entries in the log, pages said that nothing had happened.
+func TestFiguresOfNothingThatIsCountedClaimNothing(t *testing.T) {
+	const (
+		behind    = "Os registros mais novos são muitos e ainda não entram nestes números"
+		uncounted = "Ainda não há números contados"
+	)
+	for size, warns := range map[string]bool{"9000": true, "0": false} {
+		asOf := `{"asOf":{"at":null,"position":0,"size":` + size + `,"wholeSince":null,"tail":null},`
+		internal := answers{
+			"GET /internal/v1/overview":         asOf + `"windows":[],"queue":{}}`,
+			"GET /internal/v1/audit/statistics": asOf + `"total":{"notifications":0,"first":{"judged":0}},"rows":[]}`,
+			"GET /internal/v1/notifications":    oneNotification,
+		}
+		for _, path := range []string{"/", "/late", "/notifications"} {
+			text := both(t, internal, path, path, nil)
+			require.Equal(t, warns, strings.Contains(text, behind), "%s of %s", path, size)
+			require.Equal(t, path != "/notifications", strings.Contains(text, uncounted), "%s of %s", path, size)
+			for _, claim := range []string{"Nenhuma tentativa foi julgada", "O core não informou nenhuma mudança"} {
+				require.NotContains(t, text, claim, path)
+			}
+		}
+	}
+}

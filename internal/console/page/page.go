@@ -186,8 +186,11 @@ func (b FiguresBasis) Unsealed() int64 {
 	return max(0, *b.Tail-max(0, b.Size-b.Position))
 }
 
-// Behind tells whether entries that the log has already are not counted.
-func (b FiguresBasis) Behind() bool { return b.At != nil && b.Tail == nil && b.Size > 0 }
+// Behind tells whether entries that the log has already are not counted, be it that none is yet.
+func (b FiguresBasis) Behind() bool { return b.Tail == nil && b.Size > 0 }
+
+// Uncounted tells that no entry is counted yet: zeros say nothing about what happened.
+func (b FiguresBasis) Uncounted() bool { return b.At == nil }
 
 // Lacks is the instant before which the log does not have every entry of a period that begins at from; nil: it has them all.
 func (b FiguresBasis) Lacks(from time.Time) *time.Time {

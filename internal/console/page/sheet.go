@@ -130,7 +130,7 @@ type group struct {
 func (s *Sheet) page(v *Visit, name string, view View) ([]byte, error) {
 	t := s.byLang[v.Lang]
 	var top, body, all bytes.Buffer
-	inside := map[string]any{"Data": view.Data, "Visit": v, "Every": int(view.Every.Seconds())}
+	inside := map[string]any{"Data": view.Data, "Visit": v, "AsOf": view.AsOf, "Every": int(view.Every.Seconds())}
 	if view.Above != "" {
 		if err := t.ExecuteTemplate(&top, view.Above, inside); err != nil {
 			return nil, err
