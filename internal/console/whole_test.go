@@ -31,7 +31,15 @@ func TestAPeriodThatTheLogDoesNotHaveWhollyIsSaidToBeSo(t *testing.T) {
 			require.Equal(t, lacks, strings.Contains(shown(t, internal, lang, http.MethodGet, template, path, nil), says), path)
 		}
 	}
-	require.Contains(t, both(t, internal, "/late", "/late?month=2026-11", nil), "Nenhuma tentativa foi julgada neste período")
+	lacking := both(t, internal, "/late", "/late?month=2026-11", nil)
+	require.Contains(t, lacking, "Nos registros que o log tem deste período, nenhum prazo foi perdido.")
+	require.NotContains(t, lacking, "Nenhuma tentativa foi julgada")
+	require.Contains(t, both(t, internal, "/late", "/late?from=2026-11-16T09:00&to=2026-11-17T00:00", nil), "Nenhuma tentativa foi julgada neste período")
+	for gap, says := range map[string]string{`"judged":8`: "Nenhum prazo perdido neste período.", `"judged":0,"unknown":2`: "Entre as tentativas com veredito que o log tem deste período, nenhum prazo foi perdido."} {
+		judged := answers{"GET /internal/v1/audit/statistics": strings.Replace(sums, `"judged":0`, gap, 1)}
+		require.Contains(t, both(t, judged, "/late", "/late?from=2026-11-16T09:00&to=2026-11-17T00:00", nil), says)
+		require.NotContains(t, both(t, judged, "/late", "/late?month=2026-11", nil), "Nenhum prazo perdido")
+	}
 	require.Contains(t, both(t, internal, "/late", "/late?month=2026-11", nil), "passaram de 1,5 s e ainda não começaram; esta página, só as que terminaram", "the report counts more")
 	polling := both(t, internal, "/polling", "/polling?month=2026-11", nil)
 	require.Contains(t, polling, "O que o log tem deste mês não traz mudanças nem consultas.")

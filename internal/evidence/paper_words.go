@@ -17,7 +17,7 @@ var paperWords = map[string]map[string]string{
 		"noPDFA":          "Fontes e anexos estão embutidos. O arquivo não declara conformidade com PDF/A-3.",
 		"attachedDossier": "Dossiê para máquinas", "attachedBundle": "Registros, provas, checkpoint e manifesto", "attachedCheckpoint": "Checkpoint assinado", "attachedKey": "Chave pública do log; peça-a também por outro canal",
 		"report": "Relatório de prazos das notificações", "period": "Período", "total": "Total", "byClient": "Por iniciadora", "silent": "Mudanças sem aviso", "late": "Notificações fora do prazo",
-		"lateNote": "A tabela completa está no anexo breaches.csv. Aqui constam até %d notificações; no período foram %d.", "none": "Nenhuma notificação fora do prazo no período.",
+		"lateNote": "A tabela completa está no anexo breaches.csv. Aqui constam até %d notificações; no período foram %d.", "none": "Nos registros do período, nenhuma notificação fora do prazo.",
 		"integrity": "Integridade", "lacking": "Fora do log", "attachedReport": "Totais para máquinas", "attachedBreaches": "Uma linha por prazo não cumprido",
 		"reportProves": "Os totais e a lista foram calculados a partir dos registros do período, cada um comparado com o log selado; a seção Integridade diz quantos conferem.",
 		"reportProvesNot": "Este arquivo não contém os registros e, sozinho, nada prova a terceiros: peça a exportação (bundle) do período, ou o dossiê de um recurso.\n" +
@@ -42,7 +42,7 @@ var paperWords = map[string]map[string]string{
 		"noPDFA":          "Fonts and attachments are embedded. The file does not claim conformance with PDF/A-3.",
 		"attachedDossier": "Machine-readable dossier", "attachedBundle": "Entries, proofs, checkpoint and manifest", "attachedCheckpoint": "Signed checkpoint", "attachedKey": "The log's public key; ask for it through another channel as well",
 		"report": "Report on notification deadlines", "period": "Period", "total": "Total", "byClient": "By initiator", "silent": "Changes that are not announced", "late": "Notifications that were not on time",
-		"lateNote": "The complete table is the attachment breaches.csv. At most %d notifications are listed here; the period has %d.", "none": "No notification of the period was late.",
+		"lateNote": "The complete table is the attachment breaches.csv. At most %d notifications are listed here; the period has %d.", "none": "In the entries of the period, no notification was late.",
 		"integrity": "Integrity", "lacking": "Not in the log", "attachedReport": "Machine-readable totals", "attachedBreaches": "One line for each missed deadline",
 		"reportProves": "Totals and list were computed from the entries of the period, each compared with the sealed log; the section Integrity says how many agree.",
 		"reportProvesNot": "This file does not contain the entries, and by itself proves nothing to third parties: ask for the export (bundle) of the period, or the dossier of a resource.\n" +
