@@ -50,10 +50,12 @@ func TestTheCalendarSaysWhatEndedTodayAndWhatItLeavesOut(t *testing.T) {
 	ended := both(t, answers{"GET /internal/v1/certificates": `{"certificates":[{"role":"webhook-client","subject":"CN=ours","notAfter":"` + in(-time.Hour) + `"}],
 		"receivers":[{"clientId":"alfa","subject":"CN=alfa","wrong":"it showed none","notAfter":"0001-01-01T00:00:00Z","seenAt":"2026-11-01T00:00:00Z"}]}`}, "/certificates", "/certificates", nil)
 	require.Contains(t, ended, `bad">vencido</span>`)
-	require.Contains(t, ended, `bad">fim não conhecido</span>`)
+	require.Contains(t, ended, `bad">fim desconhecido</span>`)
 	require.NotContains(t, ended, ">0 dias<")
 	list := both(t, answers{"GET /internal/v1/certificates": `{"revocationLists":[{"direction":"callers","source":"https://crl.example","validUntil":"` + in(72*time.Hour) + `"}]}`}, "/certificates", "/certificates", nil)
 	require.NotContains(t, list, "Nada vence")
+	over := both(t, answers{"GET /internal/v1/certificates": `{"revocationLists":[{"direction":"callers","source":"https://crl.example","validUntil":"` + in(-time.Hour) + `"}]}`}, "/certificates", "/certificates", nil)
+	require.Contains(t, over, `bad">vencida</span>`)
 	require.Contains(t, list, "Nenhum certificado conhecido vence nos próximos 30 dias, e nenhuma lista de revogação venceu.")
 
 	var many []string
@@ -94,6 +96,8 @@ func TestTheFirstPageKnowsWhatOtherPagesCallTrouble(t *testing.T) {
 func TestAScorecardHidesNoGapAndClaimsNothingOfOthers(t *testing.T) {
 	text := both(t, answers{"GET /internal/v1/initiators/beta/health": strings.Replace(downHealth, `"late":10`, `"late":10,"unknown":3`, 1)}, "/initiators/{clientId}", "/initiators/beta", map[string]string{"clientId": "beta"})
 	require.Contains(t, text, "10 fora do prazo<br>3 sem veredito, fora desta conta")
+	one := both(t, answers{"GET /internal/v1/initiators/beta/health": strings.Replace(downHealth, `"late":10`, `"late":10,"unknown":1`, 1)}, "/initiators/{clientId}", "/initiators/beta", map[string]string{"clientId": "beta"})
+	require.Contains(t, one, "1 sem veredito, fora desta conta: um registro em que se apoia não é")
 	require.NotContains(t, text, "não são afetadas")
 	two := both(t, answers{"GET /internal/v1/overview": `{"asOf":{},"windows":[],"queue":{},"down":[{"clientId":"a","failures":6},{"clientId":"b","failures":6}]}`}, "/", "/", nil)
 	require.NotContains(t, two, "não são afetadas")

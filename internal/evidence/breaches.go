@@ -152,7 +152,7 @@ func (b breachText) breach(t *timing.Timing) error {
 var accountWords = map[string][]string{
 	"pt": {
 		"Período", "iniciadora", "notificações", "no prazo", "atrasadas (evento)", "atrasadas (chegada)", "aguardando", "reenvios manuais", "após o evento", "após a chegada",
-		"tentativas 2 e 3", "no prazo", "atrasadas", "adiantadas", "causas de atraso", "causas de atraso das tentativas 2 e 3", "estados", "silêncios", "total", "sem veredito (adulteradas)",
+		"tentativas 2 e 3", "no prazo", "atrasadas", "adiantadas", "causas de atraso", "causas de atraso das tentativas 2 e 3", "estados", "mudanças sem aviso", "total", "sem veredito (adulteradas)",
 	},
 	"en": {
 		"Period", "initiator", "notifications", "on time", "late (event)", "late (arrival)", "waiting", "resent by hand", "after the event", "after arrival",
@@ -238,7 +238,7 @@ func states(t *timing.TimingSummary, lang string) string {
 
 func silences(r *timing.ClockReport, lang string) string {
 	if len(r.Silent) == 0 {
-		return " " + map[string]string{"pt": "nenhum", "en": "none"}[lang]
+		return " " + map[string]string{"pt": "nenhuma", "en": "none"}[lang]
 	}
 	return Counts(r.Silent, nil, func(s string) string { return timing.SilenceWord(ofb.Silence(s), lang) })
 }

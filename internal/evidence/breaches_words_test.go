@@ -15,7 +15,7 @@ import (
 // TestWhatAReportDoesNotHaveIsSaidInWords: it said "causes of lateness: 0".
 func TestWhatAReportDoesNotHaveIsSaidInWords(t *testing.T) {
 	for lang, says := range map[string][]string{
-		"pt": {"causas de atraso: nenhuma\n", "causas de atraso das tentativas 2 e 3: nenhuma\n", "estados: nenhum\n", "silêncios: nenhum\n"},
+		"pt": {"causas de atraso: nenhuma\n", "causas de atraso das tentativas 2 e 3: nenhuma\n", "estados: nenhum\n", "mudanças sem aviso: nenhuma\n"},
 		"en": {"causes of lateness: none\n", "causes of lateness of attempts 2 and 3: none\n", "states: none\n", "silent: none\n"},
 	} {
 		var out bytes.Buffer
