@@ -3,6 +3,7 @@ package console
 import (
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -89,4 +90,30 @@ func TestARefusedFormKeepsWhatWasTyped(t *testing.T) {
 	}
 	res, _ := at(t, k, "/exports", url.Values{"outcome": {"timeout"}, "format": {"csv"}})
 	require.Equal(t, http.StatusBadRequest, res.StatusCode)
+}
+
+// TestTheSecondFormOfExportsComesBackOpenWithWhatWasTyped: the first one had it, and this one was closed and blank.
+func TestTheSecondFormOfExportsComesBackOpenWithWhatWasTyped(t *testing.T) {
+	refuses := func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet {
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = w.Write([]byte(`{"error":"invalid_request","error_description":"x","errors":[{"pointer":"/to","code":"x","detail":"to: it is wrong"}]}`))
+			return
+		}
+		_, _ = w.Write([]byte(`{}`))
+	}
+	k := newDesk(t, http.HandlerFunc(refuses), page.Auditor)
+	res, text := at(t, k, "/exports", url.Values{"form": {"prove"}, "format": {"bundle"}, "clientId": {"alfa"}, "from": {"2026-12-02T00:00"}, "to": {"2026-12-01T00:00"}})
+	require.Equal(t, http.StatusBadRequest, res.StatusCode)
+	first, second, there := strings.Cut(text, `<input type="hidden" name="form" value="prove">`)
+	require.True(t, there)
+	require.Equal(t, 1, strings.Count(text, `<details class="act" open>`))
+	require.Contains(t, first[strings.LastIndex(first, "<details"):], `<details class="act" open>`)
+	for name, typed := range map[string]string{"clientId": "alfa", "from": "2026-12-02T00:00", "to": "2026-12-01T00:00"} {
+		require.Contains(t, second, `name="`+name+`" value="`+typed+`"`)
+		require.Contains(t, first, `name="`+name+`" value=""`)
+	}
+	_, fresh := at(t, k, "/exports", nil)
+	require.Equal(t, 1, strings.Count(fresh, `<details class="act" open>`))
+	require.Less(t, strings.Index(fresh, `<details class="act" open>`), strings.Index(fresh, `<details class="act">`))
 }
