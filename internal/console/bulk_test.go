@@ -53,6 +53,15 @@ func TestAnActAboutSeveralThatIsRefusedKeepsWhatWasChosen(t *testing.T) {
 			for _, says := range []string{says, "<li>the reason is missing</li>", `name="id" value="` + id + `" checked`, `value="half a reason"`} {
 				require.Contains(t, text, says, path)
 			}
+			require.NotContains(t, text, map[string]string{"pt": "das linhas escolhidas", "en": "of the chosen rows"}[lang], path)
+			for _, lost := range [][]string{{"gone-1"}, {"gone-1", "gone-2"}} {
+				says := map[string][]string{
+					"pt": {"1 das linhas escolhidas não está mais nesta lista", "2 das linhas escolhidas não estão mais nesta lista"},
+					"en": {"1 of the chosen rows is no longer", "2 of the chosen rows are no longer"},
+				}[lang][len(lost)-1]
+				_, text := at(t, k, path, url.Values{"id": append(lost, id), "act": {"dismiss"}, "reason": {"half a reason"}}, "Cookie", "arauto-lang="+lang)
+				require.Contains(t, text, says, path)
+			}
 		}
 	}
 }

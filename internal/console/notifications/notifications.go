@@ -124,6 +124,17 @@ type listView struct {
 	Empty         string // key of the words
 }
 
+// Gone is how many of those that were chosen cannot be chosen any more, because the list has changed.
+func (l listView) Gone() int {
+	gone := len(l.Chosen)
+	for _, row := range l.Rows {
+		if l.Chosen[row.ID] && row.Over() {
+			gone--
+		}
+	}
+	return gone
+}
+
 func list(v *page.Visit) error { return listed(v, http.StatusOK, listView{}) }
 
 // listed fills the rest of the view in, and shows it.

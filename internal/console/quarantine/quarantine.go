@@ -82,6 +82,17 @@ type bulkLine struct {
 	Errors []page.Wrong
 }
 
+// Gone is how many of those that were chosen are not listed any more.
+func (c casesView) Gone() int {
+	gone := len(c.Chosen)
+	for i := range c.Rows {
+		if c.Chosen[c.Rows[i].ID] {
+			gone--
+		}
+	}
+	return gone
+}
+
 func list(v *page.Visit) error { return listed(v, http.StatusOK, casesView{}) }
 
 // listed fills the rest of the view in, and shows it.
