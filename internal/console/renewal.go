@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -85,7 +86,11 @@ func (k *Console) renew(x *api.Exchange, token string, who *history.Person) erro
 		k.revoke(x.Log, who.Subject, answer.next.refresh)
 		return k.endNotRenewed(ctx, x, token, who.Subject)
 	case err != nil:
-		x.Log.Warn("a session keeps its roles for a minute: the provider was asked again and did not answer", "subject", who.Subject, "error", err)
+		said := "gave no answer that can be used"
+		if _, silent := errors.AsType[*url.Error](err); silent {
+			said = "did not answer"
+		}
+		x.Log.Warn("a session keeps its roles for a minute: the provider was asked again and "+said, "subject", who.Subject, "error", err)
 		if answer.next.refresh == "" {
 			return nil
 		}

@@ -81,8 +81,11 @@ func (d *renewer) told() string {
 	}
 }
 
-func (d *renewer) answer(w http.ResponseWriter, v any) {
+func (d *renewer) answer(w http.ResponseWriter, v any) { d.answerAs(w, http.StatusOK, v) }
+
+func (d *renewer) answerAs(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
 	if err := json.NewEncoder(w).Encode(v); err != nil {
 		d.t.Error(err)
 	}
@@ -101,8 +104,7 @@ func (d *renewer) describe(w http.ResponseWriter, _ *http.Request) {
 
 func (d *renewer) renew(w http.ResponseWriter, r *http.Request) {
 	if r.PostFormValue("refresh_token") != fmt.Sprint("refresh-", d.issued) {
-		w.WriteHeader(http.StatusBadRequest)
-		d.answer(w, map[string]string{"error": "invalid_grant"})
+		d.answerAs(w, http.StatusBadRequest, map[string]string{"error": "invalid_grant"})
 		return
 	}
 	if d.asked != nil {
@@ -256,8 +258,7 @@ func TestASessionThatEndsAtTheProvidersWordIsNotRenewedAnyMore(t *testing.T) {
 func (d *renewer) says(status int, claims map[string]any) {
 	d.described["userinfo_endpoint"] = d.server.URL + "/userinfo"
 	d.info = func(w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(status)
-		d.answer(w, claims)
+		d.answerAs(w, status, claims)
 	}
 }
 
@@ -328,4 +329,31 @@ func TestRolesThatNothingTellsAgainAreThoseOfTheSignIn(t *testing.T) {
 	d.issued, d.claims["roles"] = 0, []string{}
 	d.says(http.StatusOK, map[string]any{"sub": "ana", "roles": []string{"operator"}})
 	require.False(t, visit(t, d).look(), "an empty list is an answer, and userinfo is not asked")
+}
+
+// TestARefreshTokenThatIsRefusedEndsTheSession, and only that: an answer that nobody can use changes nothing, and is not told as silence.
+func TestARefreshTokenThatIsRefusedEndsTheSession(t *testing.T) {
+	const silence, unusable = "asked again and did not answer", "asked again and gave no answer that can be used"
+	d := newRenewer(t)
+	v := visit(t, d)
+	d.issued = 3
+	require.False(t, v.look())
+	require.True(t, v.people.ended)
+	require.Equal(t, []string{"renewal-refused"}, v.acts())
+	require.Contains(t, v.log.String(), "invalid_grant")
+
+	d = newRenewer(t)
+	d.claims = map[string]any{}
+	d.says(http.StatusServiceUnavailable, nil)
+	v = visit(t, d)
+	require.True(t, v.look())
+	require.Contains(t, v.log.String(), unusable)
+	require.NotContains(t, v.log.String(), silence)
+
+	d = newRenewer(t)
+	v = visit(t, d)
+	d.server.Close()
+	require.True(t, v.look())
+	require.Contains(t, v.log.String(), silence)
+	require.NotContains(t, v.log.String(), unusable)
 }
