@@ -14,6 +14,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -356,4 +357,38 @@ func TestARefreshTokenThatIsRefusedEndsTheSession(t *testing.T) {
 	require.True(t, v.look())
 	require.Contains(t, v.log.String(), silence)
 	require.NotContains(t, v.log.String(), unusable)
+}
+
+// TestARevocationIsTriedInAnotherWayOnlyWhereTheFirstWasNotUs: any refusal had a second try, which told its own error alone, and a success without a
+// body was a failure.
+func TestARevocationIsTriedInAnotherWayOnlyWhereTheFirstWasNotUs(t *testing.T) {
+	for name, c := range map[string]struct {
+		status  int
+		refusal string
+		tries   int
+		fails   bool
+	}{
+		"no content":      {http.StatusNoContent, "", 1, false},
+		"unauthorized":    {http.StatusUnauthorized, "", 2, false},
+		"not this client": {http.StatusBadRequest, "invalid_client", 2, false},
+		"not this token":  {http.StatusBadRequest, "unsupported_token_type", 1, true},
+		"no reason":       {http.StatusBadRequest, "", 1, true},
+	} {
+		d := newRenewer(t)
+		d.described["token_endpoint_auth_methods_supported"] = "" // no list of ways: both are tried
+		d.revoke = func(w http.ResponseWriter, r *http.Request) {
+			switch _, _, first := r.BasicAuth(); {
+			case !first:
+			case c.refusal == "":
+				w.WriteHeader(c.status)
+			default:
+				d.answerAs(w, c.status, map[string]string{"error": c.refusal})
+			}
+		}
+		v := visit(t, d)
+		ask(v.Console, http.MethodPost, "/sign-out", "Cookie", "arauto-session=token", "Sec-Fetch-Site", "same-origin")
+		v.AwaitRevocations(t.Context())
+		require.Len(t, d.revoked, c.tries, name)
+		require.Equal(t, c.fails, strings.Contains(v.log.String(), "refresh token not revoked"), name)
+	}
 }

@@ -2,8 +2,10 @@ package console
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -15,6 +17,9 @@ import (
 
 // revokeWithin bounds the revocation of one refresh token. Nobody waits for it but the end of the process.
 const revokeWithin = 5 * time.Second
+
+// refusalMost bounds what is read of a refusal, in bytes.
+const refusalMost = 1 << 16
 
 // revoke tells the provider, behind the answer to the browser, that a refresh token is used no more; "": there is none. The session has ended
 // whatever becomes of it: a failure is a line of the log.
@@ -92,11 +97,15 @@ func (p *Provider) revokeBy(ctx context.Context, style oauth2.AuthStyle, endpoin
 	if err != nil {
 		return false, err
 	}
-	_ = answer.Body.Close()
-	if answer.StatusCode == http.StatusOK {
+	defer answer.Body.Close()
+	if answer.StatusCode/100 == 2 {
 		return false, nil
 	}
-	return answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusBadRequest, fmt.Errorf("the provider answered %s", answer.Status)
+	var why struct {
+		Error string `json:"error"`
+	}
+	_ = json.NewDecoder(io.LimitReader(answer.Body, refusalMost)).Decode(&why) // what is no JSON names no other way
+	return answer.StatusCode == http.StatusUnauthorized || why.Error == "invalid_client", fmt.Errorf("the provider answered %s", answer.Status)
 }
 
 // safe refuses an address that a provider with https describes without it: no token and no secret is sent there.
