@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -86,11 +87,7 @@ func (k *Console) renew(x *api.Exchange, token string, who *history.Person) erro
 		k.revoke(x.Log, who.Subject, answer.next.refresh)
 		return k.endNotRenewed(ctx, x, token, who.Subject)
 	case err != nil:
-		said := "gave no answer that can be used"
-		if _, silent := errors.AsType[*url.Error](err); silent {
-			said = "did not answer"
-		}
-		x.Log.Warn("a session keeps its roles for a minute: the provider was asked again and "+said, "subject", who.Subject, "error", err)
+		tellKept(x.Log, who.Subject, err)
 		if answer.next.refresh == "" {
 			return nil
 		}
@@ -106,6 +103,15 @@ func (k *Console) renew(x *api.Exchange, token string, who *history.Person) erro
 		k.revoke(x.Log, who.Subject, answer.next.refresh)
 	}
 	return err
+}
+
+// tellKept says in the log why a renewal changed nothing.
+func tellKept(log *slog.Logger, subject string, err error) {
+	if _, silent := errors.AsType[*url.Error](err); silent {
+		log.Warn("a session keeps its roles for a minute: the provider was asked again and did not answer", "subject", subject, "error", err)
+		return
+	}
+	log.Warn("a session keeps its roles for a minute: the provider was asked again and gave no answer that can be used", "subject", subject, "error", err)
 }
 
 // recordSource writes to the history what told the roles where no ID token did, when it is something else than the time before. Where that fails,
