@@ -910,6 +910,7 @@ def verify_private(archive):
 
 KINDS = {"payment-consent": 1, "pix-payment": 2, "recurring-consent": 3, "recurring-payment": 4, "enrollment": 5}
 TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)\.(\d{6})Z", re.ASCII)
+WORD = re.compile(r"[!-~]+")  # what kinds of entries and outcomes are called, today's and later ones
 HOUR_MICROS = 3600 * 10**6
 
 
@@ -959,6 +960,8 @@ def unjudged(filters, clients):
         if name not in ("clientId", "organisationId", "kind", "entry", "outcome", "late", "from", "to"):
             return "the filter's member %s is not one whose completeness can be shown" % name
         if name == "kind" and value not in KINDS or name == "late" and value != "true":
+            return "the filter's member %s is not one whose completeness can be shown" % name
+        if name in ("entry", "outcome") and not all(WORD.fullmatch(word) for word in (value.split(",") if name == "entry" else [value])):
             return "the filter's member %s is not one whose completeness can be shown" % name
         if name in ("from", "to") and not is_time(value):
             return "the filter's member %s is not a time" % name

@@ -424,6 +424,12 @@ type filter func(*filtered) bool
 // resourceKinds are the kinds of resources by their names in a filter.
 var resourceKinds = map[string]int{"payment-consent": 1, "pix-payment": 2, "recurring-consent": 3, "recurring-payment": 4, "enrollment": 5}
 
+// notWord tells what no kind of entry and no outcome is called, today's or a later one's: they have visible ASCII alone. A word that only looks
+// like one finds nothing, and would be complete.
+func notWord(text string) bool {
+	return text == "" || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
 // newFilter makes the filter of a manifest. unknown says why it cannot be judged whether the filter left something out;
 // the filter is nil then.
 func newFilter(members map[string]string, clients []string) (f filter, unknown string) {
@@ -443,8 +449,14 @@ func newFilter(members map[string]string, clients []string) (f filter, unknown s
 			tests = append(tests, func(e *filtered) bool { return e.ResourceKind != nil && *e.ResourceKind == kind })
 		case "entry":
 			kinds := strings.Split(value, ",")
+			if slices.ContainsFunc(kinds, notWord) {
+				return nil, fmt.Sprintf(noteMember, name)
+			}
 			tests = append(tests, func(e *filtered) bool { return slices.Contains(kinds, e.Kind) })
 		case "outcome":
+			if notWord(value) {
+				return nil, fmt.Sprintf(noteMember, name)
+			}
 			tests = append(tests, func(e *filtered) bool { return e.Outcome != nil && *e.Outcome == value })
 		case "late":
 			if value != "true" {
