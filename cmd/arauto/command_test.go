@@ -161,6 +161,10 @@ func TestTheExitCodeOfCheckTellsWhetherServeWouldStart(t *testing.T) {
 		require.Contains(t, refused.errors, wrong+": no setting has this variable; did you mean ARAUTO_PUBLIC_TLS_CERT?")
 		require.NotContains(t, refused.errors+refused.out, secret)
 	}
+	delete(set, "ARAUTO_SIGNING_KID")
+	refused := call(t, time.Minute, environ(set), "serve")
+	require.Contains(t, refused.errors, wrong+": no setting has this variable")
+	require.Contains(t, refused.errors, "signing.kid (ARAUTO_SIGNING_KID): is not set", "everything that is wrong is said at once")
 	both := call(t, time.Minute, nil, "check", "--offline", "--running")
 	require.Equal(t, usage, both.code)
 }

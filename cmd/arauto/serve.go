@@ -25,6 +25,9 @@ func serveCommand(w world) *cobra.Command {
 	settings := configFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := config.Read(*settings, w.environ)
+		if err != nil && cfg != nil {
+			err = cfg.Check() // what Read told, and all else that is wrong
+		}
 		if err != nil {
 			return err
 		}

@@ -444,7 +444,7 @@ func EnvName(key string) string {
 
 func (c *Config) checkRequired(p *Problems) {
 	for _, s := range c.settings() {
-		if descriptions[s.key].required && s.blank() && !slices.Contains(c.unread.keys, s.key) && !(len(c.Brands) > 0 && slices.Contains(ofOneBrand, s.key)) {
+		if descriptions[s.key].required && s.blank() && !c.misread(s.key) && !(len(c.Brands) > 0 && slices.Contains(ofOneBrand, s.key)) {
 			p.Add(s.key, "is not set", "set it in the file or the environment")
 		}
 	}

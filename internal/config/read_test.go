@@ -40,6 +40,16 @@ func TestEverythingThatIsWrongIsSaidAtOnce(t *testing.T) {
 	require.NotContains(t, all.Error(), "database.url (ARAUTO_DATABASE_URL): is not set", "it is, and cannot be read")
 }
 
+// TestWhatIsInAGroupThatCannotBeReadIsNotSaidToBeMissing: of database.url it was said that its value is of the wrong type, and that it is not set.
+func TestWhatIsInAGroupThatCannotBeReadIsNotSaidToBeMissing(t *testing.T) {
+	for _, text := range []string{"database: 3\n", "database: [url]\n", "database: {url: {a: b}}\n"} {
+		c, err := config.Read(written(t, text), nil)
+		require.ErrorContains(t, err, "line 1: database", text)
+		require.ErrorContains(t, c.Check(), "signing.kid (ARAUTO_SIGNING_KID): is not set", text)
+		require.NotContains(t, c.Check().Error(), "database.url (ARAUTO_DATABASE_URL)", text)
+	}
+}
+
 // TestWhereNothingOfAFileIsKnownNothingIsSaidOfTheRest: what it sets would be called not set.
 func TestWhereNothingOfAFileIsKnownNothingIsSaidOfTheRest(t *testing.T) {
 	for _, file := range []string{filepath.Join(t.TempDir(), "absent.yaml"), written(t, "profile: ["), written(t, "profile: development\nprofile: production\n")} {

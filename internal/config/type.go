@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -75,8 +76,8 @@ func (c *Config) noteYAML(path string, text []byte, problem string) {
 	}
 }
 
-// yamlProblem names the setting on a line of the file that has a value of the wrong type, again without the value. The key is "" for what
-// is no setting.
+// yamlProblem names the setting on a line of the file that has a value of the wrong type, again without the value. The key may also be
+// that of a group, or of a part of a setting's value; it is "" where the file has a name that is none.
 func (c *Config) yamlProblem(text []byte, problem string) (key, told string) {
 	var line int
 	if _, err := fmt.Sscanf(problem, "line %d: cannot unmarshal", &line); err != nil {
@@ -92,7 +93,14 @@ func (c *Config) yamlProblem(text []byte, problem string) (key, told string) {
 			return key, fmt.Sprintf("line %d: %s (%s): cannot be read; write %s", line, s.key, s.env, wanted(s.value))
 		}
 	}
-	return "", fmt.Sprintf("line %d: %s: a value of the wrong type", line, key)
+	return key, fmt.Sprintf("line %d: %s: a value of the wrong type", line, key)
+}
+
+// misread tells that the file has something for a setting, or for the group that it is in, that could not be read: so it is not said to be missing.
+func (c *Config) misread(key string) bool {
+	return slices.ContainsFunc(c.unread.keys, func(at string) bool {
+		return key == at || strings.HasPrefix(key, at+".") || strings.HasPrefix(at, key+".")
+	})
 }
 
 // keyAt is the last key that begins on a line or before it.
