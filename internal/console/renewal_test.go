@@ -242,7 +242,7 @@ func TestASessionThatEndsAtTheProvidersWordIsNotRenewedAnyMore(t *testing.T) {
 	v = visit(t, d)
 	d.asked = func() { v.people.ended = true }
 	v.look()
-	require.Equal(t, "refresh_token refresh-1 of arauto hush", d.told(), "what came after the sign-out")
+	require.Equal(t, "refresh_token refresh-1 of arauto hush", d.told(), "the token renewed after the sign-out")
 
 	d = newRenewer(t)
 	delete(d.described, "revocation_endpoint")

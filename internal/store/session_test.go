@@ -91,7 +91,7 @@ func TestASessionIsRenewedOnceAMinute(t *testing.T) {
 	require.Equal(t, "second", string(renewal), "who ends the session can revoke it")
 	kept, err = b.store.RenewSession(t.Context(), "token", []string{"auditor"}, []byte("third"))
 	require.NoError(t, err)
-	require.False(t, kept, "nobody keeps what came after the end")
+	require.False(t, kept, "nobody keeps a token renewed after the end")
 	renewal, err = b.store.EndSession(t.Context(), "token")
 	require.NoError(t, err)
 	require.Nil(t, renewal)
