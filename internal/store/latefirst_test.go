@@ -104,26 +104,26 @@ func TestLateFirstAttemptsGoWithTheirMonth(t *testing.T) {
 		require.NoError(t, err)
 		b.do(fmt.Sprintf("CREATE TABLE entry_%s PARTITION OF entry FOR VALUES FROM ('%s') TO ('%s')", from.Format("200601"), from.Format(time.RFC3339), from.AddDate(0, 1, 0).Format(time.RFC3339)))
 	}
-	for client, c := range map[string]struct {
-		announced, attempt, ended string
-		stays                     bool
+	for _, c := range []struct { // in the order of their time, as a log has them: with its first entry the log begins
+		client, announced, attempt, ended string
+		stays                             bool
 	}{
-		"inside":                {"2010-01-15 00:00:00", "2010-01-15 00:00:01", "2010-01-15 00:00:03", false},
-		"lost its result":       {"2009-12-31 23:59:57", "2009-12-31 23:59:58", "2010-01-01 00:00:01", false},
-		"lost its change":       {"2010-01-31 23:59:59", "2010-02-01 00:00:00", "2010-02-01 00:00:02", false},
-		"ended before":          {"2009-12-31 23:59:55", "2009-12-31 23:59:56", "2009-12-31 23:59:59", true},
-		"happened later":        {"2010-02-01 00:00:00", "2010-02-01 00:00:01", "2010-02-01 00:00:03", true},
-		"was long ended":        {"2009-12-01 00:00:00", "2009-12-01 00:00:01", "2009-12-01 00:00:03", true},
-		"happened much later":   {"2010-02-20 00:00:00", "2010-02-20 00:00:01", "2010-02-20 00:00:03", true},
-		"all but its attempt's": {"2009-12-31 23:59:59", "2010-01-01 00:00:00", "2010-02-01 00:00:00", false},
+		{"was long ended", "2009-12-01 00:00:00", "2009-12-01 00:00:01", "2009-12-01 00:00:03", true},
+		{"ended before", "2009-12-31 23:59:55", "2009-12-31 23:59:56", "2009-12-31 23:59:59", true},
+		{"lost its result", "2009-12-31 23:59:57", "2009-12-31 23:59:58", "2010-01-01 00:00:01", false},
+		{"all but its attempt's", "2009-12-31 23:59:59", "2010-01-01 00:00:00", "2010-02-01 00:00:00", false},
+		{"inside", "2010-01-15 00:00:00", "2010-01-15 00:00:01", "2010-01-15 00:00:03", false},
+		{"lost its change", "2010-01-31 23:59:59", "2010-02-01 00:00:00", "2010-02-01 00:00:02", false},
+		{"happened later", "2010-02-01 00:00:00", "2010-02-01 00:00:01", "2010-02-01 00:00:03", true},
+		{"happened much later", "2010-02-20 00:00:00", "2010-02-20 00:00:01", "2010-02-20 00:00:03", true},
 	} {
 		id := one[string](b, "SELECT gen_random_uuid()::text")
 		b.do("SET session_replication_role = replica")
 		for kind, at := range map[string]string{"change": c.announced, "attempt": c.attempt, "result": c.ended} {
-			b.do("INSERT INTO entry (id, at, kind, client_id, notification_id, number, facts) VALUES (gen_random_uuid(), $1::text::timestamptz, $2, $3, $4, CASE WHEN $2 <> 'change' THEN 1 END, '{}')", at+"+00", kind, client, id)
+			b.do("INSERT INTO entry (id, at, kind, client_id, notification_id, number, facts) VALUES (gen_random_uuid(), $1::text::timestamptz, $2, $3, $4, CASE WHEN $2 <> 'change' THEN 1 END, '{}')", at+"+00", kind, c.client, id)
 		}
 		b.do("SET session_replication_role = origin")
-		b.do("INSERT INTO figures_late VALUES (1, $1::text::timestamptz, $2, $3)", c.attempt+"+00", id, fmt.Sprint(c.stays, ": ", client))
+		b.do("INSERT INTO figures_late VALUES (1, $1::text::timestamptz, $2, $3)", c.attempt+"+00", id, fmt.Sprint(c.stays, ": ", c.client))
 	}
 	for name, client := range map[string]notice.ClientID{"december": "was long ended", "february": "happened much later"} {
 		_, _, err := b.log.PlaceHold(asAuditor(t), history.Hold{Name: name, Client: client, Reason: "court"})
